@@ -1,0 +1,50 @@
+# Two commands: `make demo` and `make test`. Both make their own virtual environment in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# PyTorch is big, so it joins in only when asked for: `make demo EXTRAS=torch`, `make test TORCH=1`, or where CI is set.
+EXTRAS ?=
+TORCH ?= $(CI)
+TORCH_VERSION ?= 2.13.0
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.demo$(EXTRAS:%=-%)  ## serve the example models, ask them in every dialect, keep serving (ARGS=--once: don't)
+	@$(BIN)/dragoman demo $(ARGS)
+
+test: check  ## everything CI runs
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## our server beside a bare one, in one run (needs wrk)
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Dragoman needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV) || { echo "can't make a virtual environment: install Python's venv package (Debian: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	@echo "installing Dragoman and the demo's runtimes into $(VENV) (once)"
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.demo-torch: $(VENV)/.demo
+	@echo "installing PyTorch $(TORCH_VERSION) and what the photographs need into $(VENV) (once)"
+	@$(PIP) torch==$(TORCH_VERSION) -e '.[demo-torch]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	@echo "installing everything the tests need into $(VENV) (once)"
+	@$(PIP) -e '.[dev]'
+	@if [ -n "$(TORCH)" ]; then $(PIP) torch==$(TORCH_VERSION) -e '.[demo-torch,captum]'; fi
+	@touch $@
