@@ -1,0 +1,159 @@
+"""Counts and durations, taken once. Prometheus, Triton's statistics and every dashboard are views of these numbers.
+
+Written on the event loop's thread only, so nothing here locks. Durations are in seconds.
+"""
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from itertools import repeat
+from typing import Any, Final
+
+OK: Final = "ok"
+
+#: Upper bounds of the duration buckets, from a fast table model to a slow generation.
+SECONDS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+#: Upper bounds of the batch-size buckets, in rows.
+ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+#: Observations that wait to be sorted, at most.
+_KEPT: Final = 512
+
+
+class Histogram:
+    """Observations by bucket, with their sum. ``counts`` has one more place than ``bounds``: everything above.
+
+    An observation is only kept; many are sorted into their buckets at once, when there are ``_KEPT`` of them or
+    somebody looks.
+    """
+
+    __slots__ = ("_counts", "_total", "bounds", "kept")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+        self.kept: list[float] = []  #: not sorted yet
+
+    def observe(self, value: float) -> None:
+        self.kept.append(value)
+        if len(self.kept) >= _KEPT:
+            self.sort()
+
+    @property
+    def counts(self) -> list[int]:
+        self.sort()
+        return list(self._counts)
+
+    @property
+    def total(self) -> float:
+        self.sort()
+        return self._total
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def add(self, counts: list[int], total: float) -> None:
+        """Take in another process's observations."""
+        self._counts = [mine + theirs for mine, theirs in zip(self._counts, counts, strict=True)]
+        self._total += total
+
+    def sort(self) -> None:
+        """Put what is kept into its buckets."""
+        if self.kept:
+            counts = self._counts
+            for place in map(bisect_left, repeat(self.bounds), self.kept):
+                counts[place] += 1
+            self._total += sum(self.kept)
+            self.kept.clear()
+
+
+class ModelStats:
+    """The numbers of one version of one model."""
+
+    __slots__ = ("_lists", "answers", "batch", "execute", "last", "queue", "running", "total", "waiting")
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, str]] = Counter()  #: answers by (dialect, code)
+        self.queue = Histogram(SECONDS)  #: from arrival to the start of the execution, per request
+        self.execute = Histogram(SECONDS)  #: per execution
+        self.total = Histogram(SECONDS)  #: from arrival to the answer, per request
+        self.batch = Histogram(ROWS)  #: rows per execution
+        self._lists = tuple(
+            histogram.kept for histogram in (self.queue, self.execute, self.total, self.batch)
+        )
+        self.waiting = 0
+        self.running = 0
+        self.last = 0.0  #: wall-clock time of the newest execution
+
+    def executed(self, rows: int, seconds: float) -> None:
+        """One execution is over."""
+        self.batch.observe(rows)
+        self.execute.observe(seconds)
+        self.last = time.time()
+
+    def ran_now(self, dialect: str, code: str, rows: int, seconds: float) -> None:
+        """A request was executed on the spot and answered: all of the above, in one go."""
+        self.answers[dialect, code] += 1
+        self.last = time.time()
+        queue, execute, total, batch = self._lists
+        queue.append(0.0)
+        execute.append(seconds)
+        total.append(seconds)
+        batch.append(rows)
+        if len(batch) >= _KEPT:
+            for histogram in (self.queue, self.execute, self.total, self.batch):
+                histogram.sort()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain lists and numbers, for another process."""
+        return {
+            "answers": [[dialect, code, n] for (dialect, code), n in self.answers.items()],
+            "histograms": {
+                name: [(histogram := getattr(self, name)).counts, histogram.total]
+                for name in ("queue", "execute", "total", "batch")
+            },
+            "waiting": self.waiting,
+            "running": self.running,
+            "last": self.last,
+        }
+
+    def add(self, snapshot: dict[str, Any]) -> None:
+        """Take in another process's snapshot."""
+        for dialect, code, n in snapshot["answers"]:
+            self.answers[dialect, code] += n
+        for name, (counts, total) in snapshot["histograms"].items():
+            getattr(self, name).add(counts, total)
+        self.waiting += snapshot["waiting"]
+        self.running += snapshot["running"]
+        self.last = max(self.last, snapshot["last"])
+
+
+class Stats:
+    """The numbers of a server: one ``ModelStats`` per model and version, and what no model ever saw."""
+
+    def __init__(self) -> None:
+        self.models: dict[tuple[str, str], ModelStats] = {}
+        self.refused: Counter[tuple[str, str]] = Counter()  #: requests no model saw, by (dialect, code)
+        self.started = time.time()
+
+    def of(self, model: str, version: str) -> ModelStats:
+        """The numbers of this model and version; they survive a reload."""
+        return self.models.setdefault((model, version), ModelStats())
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "models": [[*key, stats.snapshot()] for key, stats in self.models.items()],
+            "refused": [[dialect, code, n] for (dialect, code), n in self.refused.items()],
+        }
+
+    def add(self, snapshot: dict[str, Any]) -> None:
+        """Take in another process's snapshot."""
+        for model, version, numbers in snapshot["models"]:
+            self.of(model, version).add(numbers)
+        for dialect, code, n in snapshot["refused"]:
+            self.refused[dialect, code] += n
