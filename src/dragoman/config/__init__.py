@@ -1,0 +1,36 @@
+"""Every setting, its default and its unit, and how the operator's file, environment and flags change it.
+
+Knows no model, no port and no socket: it reads one TOML file and answers with frozen values.
+"""
+
+from dragoman.config.description import Setting, describe, flag_name, variable_name
+from dragoman.config.documents import fill, json_schema
+from dragoman.config.loading import Loaded, load, model_settings, parse_toml, suggest
+from dragoman.config.settings import (
+    LimitSettings,
+    LogSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+    setting,
+)
+
+__all__ = [
+    "LimitSettings",
+    "Loaded",
+    "LogSettings",
+    "ModelSettings",
+    "ServerSettings",
+    "Setting",
+    "Settings",
+    "describe",
+    "fill",
+    "flag_name",
+    "json_schema",
+    "load",
+    "model_settings",
+    "parse_toml",
+    "setting",
+    "suggest",
+    "variable_name",
+]

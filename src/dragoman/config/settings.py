@@ -1,0 +1,139 @@
+"""Every setting, its default and its unit, in one place. Knows nothing of files or environment."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field of a section: ``text`` is one line for people and names the unit.
+
+    ``unit`` is "bytes" or "seconds" where a text such as "64MiB" or "500ms" is welcome too. ``least`` and
+    ``most`` are inclusive, and meant for each item where the setting is a list.
+    """
+    metadata = {"help": text, "unit": unit, "least": least, "most": most, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Where the server listens and how it stops."""
+
+    host: str = setting("127.0.0.1", "address to listen on; only this machine can reach the default")
+    port: int = setting(8080, "TCP port of every REST dialect; 0 picks a free one", least=0, most=65_535)
+    processes: int = setting(1, "server processes that share the port", least=1)
+    grace: float = setting(
+        30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0
+    )
+    tls_cert: str = setting("", "PEM file of the certificate chain; empty serves plain HTTP")
+    tls_key: str = setting("", "PEM file of the certificate's key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What one client may ask of the server before it is refused."""
+
+    requests: int = setting(
+        1024, "requests in work at once; more are answered 503 before their body is read", least=1
+    )
+    connections: int = setting(10_000, "open connections; more are closed at once", least=1)
+    header_bytes: int = setting(
+        65_536, "bytes of request line and headers; more is answered 431", unit="bytes", least=256
+    )
+    header_count: int = setting(100, "header lines; more is answered 431", least=1)
+    header_timeout: float = setting(
+        10.0, "seconds for a request's head to arrive", unit="seconds", least=0.001
+    )
+    body_bytes: int = setting(
+        67_108_864, "bytes of a body, also after inflation; more is answered 413", unit="bytes", least=0
+    )
+    body_rate: int = setting(
+        500, "bytes a second a body must keep up, measured over header_timeout", unit="bytes", least=0
+    )
+    chunks: int = setting(65_536, "chunks of a chunked body; more is answered 413", least=1)
+    json_depth: int = setting(100, "levels of nesting in a JSON body", least=1)
+    idle_timeout: float = setting(
+        75.0, "seconds a kept-alive connection may stay silent", unit="seconds", least=0
+    )
+    write_timeout: float = setting(
+        30.0, "seconds a client may stall while it is being answered", unit="seconds", least=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is written to standard error."""
+
+    level: str = setting(
+        "info", "debug, info, warning or error", choices=("debug", "info", "warning", "error")
+    )
+    format: str = setting(
+        "auto",
+        "console, json, or auto: console on a terminal and json otherwise",
+        choices=("auto", "console", "json"),
+    )
+    access: bool = setting(False, "one line for each request")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """How one model is served: ``[models]`` gives the defaults, a ``model.toml`` beside a model its own."""
+
+    runtime: str = setting("", "the runtime's name; empty guesses from the files")
+    max_batch: int = setting(
+        0, "most rows of one batch, and of one request; 0 leaves it to the runtime", least=0
+    )
+    max_delay: float = setting(
+        0.0,
+        "seconds a request may wait for company while an instance is free",
+        unit="seconds",
+        least=0,
+    )
+    preferred_batch: tuple[int, ...] = setting(
+        (), "batch sizes, in rows, to send at once when they are reached", least=1
+    )
+    instances: int = setting(1, "loaded copies of the model", least=1)
+    queue_size: int = setting(100, "requests that may wait; more are answered 503", least=1)
+    timeout: float = setting(
+        0.0, "seconds a request may take, its wait included; 0 is no limit", unit="seconds", least=0
+    )
+    versions: str = setting("latest", "versions to load: latest, latest:N, all, or specific:1,3")
+    execution: str = setting(
+        "auto",
+        "where it runs: inline (on the event loop, for microseconds' work), thread, process, or auto: users' code in"
+        " processes unless it is declared fast, libraries' on threads",
+        choices=("auto", "inline", "thread", "process"),
+    )
+    response_timeout: float = setting(
+        0.0,
+        "seconds an execution may take before its process is replaced; 0 is no limit",
+        unit="seconds",
+        least=0,
+    )
+    install_requirements: bool = setting(
+        False, "install the requirements.txt of an archive into an environment of its own, built once"
+    )
+    max_requests: int = setting(0, "requests after which a process is replaced; 0 is no limit", least=0)
+    max_rss: int = setting(
+        0, "bytes of memory in use after which a process is replaced; 0 is no limit", unit="bytes", least=0
+    )
+    max_memory: int = setting(
+        0, "bytes of data a process may allocate before it fails; 0 is no limit", unit="bytes", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a server is told."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
