@@ -1,0 +1,73 @@
+"""The middle: every protocol asks here, and only here. Knows no wire and no library."""
+
+import asyncio
+
+from dragoman.engine.lifecycle import Lifecycle, Record, State
+from dragoman.engine.model import Model
+from dragoman.engine.registry import Registry
+from dragoman.errors import DragomanError
+from dragoman.scheduling.scheduler import Clock, Outcome
+from dragoman.stats import Stats
+from dragoman.types import InferRequest, InferResponse
+
+
+class Engine:
+    """Finds models, passes requests on, and tells how things stand."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.stats = Stats()
+        self.registry = Registry()
+        self.lifecycle = Lifecycle(self.registry, self.stats, clock)
+        self._stopping = False
+        self._started = False
+
+    def find(self, name: str, version: str = "") -> Model:
+        """The model that answers for this name; without a version the newest. Raises NotFound."""
+        return self.registry.find(name, version)
+
+    async def ask(self, request: InferRequest, dialect: str) -> InferResponse:
+        """Ask and wait, for callers that live in a coroutine. Raises DragomanError."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def reply(outcome: Outcome) -> None:
+            if not future.done():
+                future.set_result(outcome)
+
+        entry = self.find(request.model, request.version).infer(request, reply, dialect)
+        try:
+            outcome = await future
+        except asyncio.CancelledError:
+            if entry is not None:
+                entry.cancel()
+            raise
+        if isinstance(outcome, DragomanError):
+            raise outcome
+        return outcome
+
+    def refuse(self, dialect: str, error: DragomanError) -> None:
+        """Count a request that no model saw."""
+        self.stats.refused[dialect, error.code.value] += 1
+
+    def started(self) -> None:
+        """Every model of the start-up list has been tried."""
+        self._started = True
+
+    def stop(self) -> None:
+        """Not ready from this moment; models still answer what comes."""
+        self._stopping = True
+
+    @property
+    def ready(self) -> bool:
+        """Every model of the start-up list answers, and the server is not going down."""
+        return self._started and not self._stopping and self.healthy
+
+    @property
+    def healthy(self) -> bool:
+        """Every model answers or is on its way: none could not be loaded, and none's workers die again and again."""
+        failed = any(record.state is State.FAILED for record in self.lifecycle.records.values())
+        return not failed and not any(model.broken for model in self.registry)
+
+    def index(self) -> list[Record]:
+        """Every known version and its state, by name and number."""
+        return sorted(self.lifecycle.records.values(), key=lambda r: (r.name, r.version.zfill(20)))

@@ -1,0 +1,68 @@
+"""The loaded models, by name and version. A request finds here, or is told why not."""
+
+from collections.abc import Iterator
+
+from dragoman.engine.model import Model
+from dragoman.errors import NotFound
+
+
+class Registry:
+    """Versions that can answer now. Written by the lifecycle, read by every request, on the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, dict[str, Model]] = {}
+        self._newest: dict[str, Model] = {}
+        self._known: set[str] = set()
+
+    def know(self, name: str) -> None:
+        """This model exists, whether or not a version of it ever answers."""
+        self._known.add(name)
+
+    def publish(self, model: Model) -> Model | None:
+        """From now on requests find this model. Returns the one it takes the place of."""
+        self._known.add(model.name)
+        versions = self._models.setdefault(model.name, {})
+        before = versions.get(model.version)
+        versions[model.version] = model
+        self._newest[model.name] = max(versions.values(), key=_number)
+        return before
+
+    def unpublish(self, name: str, version: str) -> Model | None:
+        """From now on requests don't find it. Returns it, still to be drained."""
+        versions = self._models.get(name, {})
+        model = versions.pop(version, None)
+        if versions:
+            self._newest[name] = max(versions.values(), key=_number)
+        else:
+            self._newest.pop(name, None)
+        return model
+
+    def find(self, name: str, version: str = "") -> Model:
+        """The model that answers for this name; without a version the newest. Raises NotFound."""
+        model = self._models.get(name, {}).get(version) if version else self._newest.get(name)
+        if model is not None:
+            return model
+        if name not in self._known:
+            raise NotFound(f"Request for unknown model: '{name}' is not found")
+        if version and self._models.get(name):
+            raise NotFound(f"Request for unknown model: '{name}' version {version} is not found")
+        raise NotFound(f"Request for unknown model: '{name}' has no available versions")
+
+    def versions(self, name: str) -> list[str]:
+        """The versions of a model that can answer, in numeric order."""
+        return [model.version for model in sorted(self._models.get(name, {}).values(), key=_number)]
+
+    def names(self) -> list[str]:
+        """Every known model, by name."""
+        return sorted(self._known)
+
+    def knows(self, name: str) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[Model]:
+        for name in sorted(self._models):
+            yield from sorted(self._models[name].values(), key=_number)
+
+
+def _number(model: Model) -> tuple[int, str]:
+    return (int(model.version), "") if model.version.isdigit() else (-1, model.version)

@@ -1,0 +1,207 @@
+"""A worker process from the inside: loads one runtime, answers batches until the server closes the socket.
+
+Started with ``python -m dragoman.workers.child SOCKET RING_IN RING_OUT WAKE_IN WAKE_OUT ORDER PARENT``, numbers of
+inherited files and the server's pid. Standard output and error belong to the model. Never outlives the server.
+"""
+
+import atexit
+import ctypes
+import gc
+import json
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from dragoman.errors import ConfigError
+from dragoman.runtimes.base import Artifact, Runtime
+from dragoman.runtimes.table import runtime_class
+from dragoman.scheduling.scheduler import Outcome
+from dragoman.types import InferResponse
+from dragoman.workers.execution import execute
+from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
+from dragoman.workers.shared import BIG, HERE, IN_FILE, LARGEST, Ring, read_file, write_file
+from dragoman.workers.signatures import describe_signature
+
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+#: Exit codes that say what happened: the server reads them.
+ORPHANED: Final = 101
+LOAD_FAILED: Final = 102
+#: How much sooner than the server this process is chosen when memory runs out.
+OOM_SCORE: Final = "500"
+#: Bytes of one batch: the server's own limits have seen them before.
+MOST_ASKED: Final = 1 << 40
+#: Characters of a failure's story that are told.
+_STORY: Final = 65_536
+
+
+class Line:
+    """The way to the server: frames through a ring or a file, single messages through the socket."""
+
+    def __init__(
+        self, sock: socket.socket, ring_in: Ring, ring_out: Ring, wake_in: int, wake_out: int
+    ) -> None:
+        self._sock = sock
+        self._ring_in, self._ring_out = ring_in, ring_out
+        self._wake_in, self._wake_out = wake_in, wake_out
+        self._lock = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(wake_in, select.POLLIN)
+
+    def next(self) -> bytes | memoryview:
+        """Wait for the next frame."""
+        self._poll.poll()
+        os.eventfd_read(self._wake_in)
+        frame = self._ring_in.read()
+        if frame[:1] != IN_FILE:
+            return memoryview(frame)[len(HERE) :]
+        _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
+        return read_file(fds[0], MOST_ASKED)
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame; models may do that from threads of their own."""
+        with self._lock:
+            if frame.size < BIG:
+                self._ring_out.write([HERE, *frame.pieces], frame.size + len(HERE))
+            else:
+                fd = write_file(frame.pieces, frame.size)
+                try:
+                    socket.send_fds(self._sock, [b"F"], [fd])
+                finally:
+                    os.close(fd)
+                self._ring_out.write([IN_FILE], len(IN_FILE))
+            os.eventfd_write(self._wake_out, 1)
+
+    def tell(self, kind: bytes, message: Any) -> None:
+        """Send one message outside of the ring, length first."""
+        text = json.dumps(message, default=str).encode()
+        with self._lock:
+            self._sock.sendall(kind + len(text).to_bytes(4, "little") + text)
+
+
+def main(arguments: Sequence[str]) -> None:
+    *fds, parent = map(int, arguments)
+    _die_with(parent)
+    for fd in fds:
+        os.set_inheritable(fd, False)  # what the model starts has no business with them
+    control, ring_in, ring_out, wake_in, wake_out, order_file = fds
+    sock = socket.socket(fileno=control)
+    order: dict[str, Any] = json.loads(bytes(read_file(order_file, LARGEST)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides
+    line = Line(sock, Ring(ring_in), Ring(ring_out), wake_in, wake_out)
+    _limit(order)
+    try:
+        runtime = _load(order)
+    except BaseException as error:
+        line.tell(b"X", _failure(error))
+        os._exit(LOAD_FAILED)
+    _log()
+    line.tell(b"L", {"signature": describe_signature(runtime.signature), "fast": runtime.fast})
+    gc.freeze()
+    _serve(line, runtime, order)
+    atexit._run_exitfuncs()
+    os._exit(0)  # without waiting for threads that the model has left running
+
+
+def _serve(line: Line, runtime: Runtime, order: dict[str, Any]) -> None:
+    served = 0
+    while True:
+        frame = line.next()
+        if not frame:  # an empty frame is the word to go
+            runtime.close()
+            return
+        number, requests = decode_requests(frame)
+        del frame
+        started = time.perf_counter()
+        outcomes = execute(runtime, requests, partial(_emit, line, number))
+        seconds = time.perf_counter() - started
+        served += len(requests)
+        line.send(encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order)))
+        del requests, outcomes
+
+
+def _emit(line: Line, number: int, place: int, response: InferResponse) -> None:
+    line.send(encode_part(number, place, response))
+
+
+def _rotten(outcomes: Sequence[Outcome], served: int, order: dict[str, Any]) -> str:
+    """Why this process should be replaced, or nothing."""
+    if order["max_requests"] and served >= order["max_requests"]:
+        return f"{served} requests served"
+    if order["max_rss"] and (rss := _rss()) > order["max_rss"]:
+        return f"{rss >> 20} MiB of memory in use"
+    return ""
+
+
+def _load(order: dict[str, Any]) -> Runtime:
+    sys.path[:0] = [path for path in order["sys_path"] if path not in sys.path]
+    document = order["artifact"]
+    if document["path"] is not None:
+        document["path"] = Path(document["path"])
+    return runtime_class(order["runtime"]).load(Artifact(**document))
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    told = isinstance(error, ConfigError)
+    reason = str(error) if told else f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        reason = f"the model's code called sys.exit({error.code!r}) while it loaded"
+    return {
+        "reason": reason[:_STORY],
+        "hint": error.hint[:_STORY] if isinstance(error, ConfigError) else "",
+        "traceback": "" if told and error.__cause__ is None else _story(error)[-_STORY:],
+    }
+
+
+def _story(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+class _WithId(logging.Formatter):
+    """A failure that a client was told the id of is found by it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        text = super().formatMessage(record)
+        failure = record.__dict__.get("id")
+        return f"{text} [{failure}]" if failure else text
+
+
+def _log() -> None:
+    """What is logged here is the model's output."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithId("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+
+
+def _limit(order: dict[str, Any]) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if order["max_memory"]:  # data, not address space: libraries map much more than they use
+        resource.setrlimit(resource.RLIMIT_DATA, (order["max_memory"], order["max_memory"]))
+    with suppress(OSError):  # a container may forbid it, and other systems don't have it
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(ORPHANED)
+
+
+def _rss() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

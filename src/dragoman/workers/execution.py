@@ -1,0 +1,77 @@
+"""One execution: requests join, the runtime computes, the answer is cut apart. Knows no thread and no queue."""
+
+import logging
+import secrets
+from collections.abc import Sequence
+
+from dragoman.errors import DragomanError, ModelFailed
+from dragoman.runtimes.base import Runtime
+from dragoman.scheduling.batch import merge, split
+from dragoman.scheduling.scheduler import Emit, Outcome
+from dragoman.types import InferRequest, InferResponse
+
+log = logging.getLogger("dragoman.workers")
+
+
+def execute(runtime: Runtime, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
+    """Answer these requests, in order, with one execution; never raises.
+
+    Requests that fail together are tried one by one, so that one client's bad rows fail alone; a runtime that takes
+    requests as they are decides about that itself.
+    """
+    if runtime.takes_requests:
+        return _execute_requests(runtime, requests, emit)
+    if len(requests) == 1:
+        return [execute_one(runtime, requests[0])]
+    try:
+        return [*split(runtime.execute(merge(requests)), requests)]
+    except BaseException:
+        log.info("a joined execution failed: its requests go one by one", extra={"requests": len(requests)})
+        return [execute_one(runtime, request) for request in requests]
+
+
+def execute_one(runtime: Runtime, request: InferRequest) -> Outcome:
+    """Answer one request; never raises."""
+    try:
+        response = runtime.execute(request)
+    except DragomanError as error:
+        return error
+    except BaseException as error:  # a model that calls sys.exit() must not take the server with it
+        return _failed(request, error)
+    response.id = request.id
+    if request.outputs is not None:
+        return _select(response, request.outputs)
+    return response
+
+
+def _execute_requests(runtime: Runtime, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
+    try:
+        outcomes = runtime.execute_requests(requests, emit)
+    except DragomanError as error:
+        return [error] * len(requests)
+    except BaseException as error:
+        return [_failed(requests[0], error)] * len(requests)
+    if len(outcomes) != len(requests):
+        failure = ModelFailed(
+            f"model {requests[0].model!r} answered {len(outcomes)} of {len(requests)} requests"
+        )
+        return [failure] * len(requests)
+    return outcomes
+
+
+def _failed(request: InferRequest, error: BaseException) -> ModelFailed:
+    failure = secrets.token_hex(4)
+    log.error("model %s failed", request.model, extra={"id": failure, "request": request.id}, exc_info=error)
+    return ModelFailed(
+        f"model {request.model!r} failed on this request; the server's log has it under id {failure}"
+    )
+
+
+def _select(response: InferResponse, wanted: Sequence[str]) -> Outcome:
+    """Only the wanted outputs, in the model's order."""
+    outputs = tuple([tensor for tensor in response.outputs if tensor.name in wanted])
+    if len(outputs) != len(wanted):
+        missing = sorted(set(wanted) - {tensor.name for tensor in outputs})
+        return ModelFailed(f"model {response.model!r} did not answer with output {missing[0]!r}")
+    response.outputs = outputs
+    return response

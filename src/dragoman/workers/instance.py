@@ -1,0 +1,122 @@
+"""A loaded copy of a model inside the server process: on the event loop if it is fast, else on a thread of its own.
+
+A thread takes batches from a SimpleQueue and hands outcomes back with one wake-up of the event loop for as many
+batches as are ready: there is no future, no executor and no task per request.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+
+from dragoman.runtimes.base import Runtime
+from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
+from dragoman.types import InferRequest, InferResponse
+from dragoman.workers.execution import execute, execute_one
+
+Load = Callable[[], Runtime]
+
+
+class InlineInstance:
+    """Runs where it is called. For models whose execution takes microseconds."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    @property
+    def up(self) -> bool:
+        return True
+
+    def watch(self, keeper: Keeper) -> None:
+        keeper.returned(self)
+
+    def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
+        start = time.perf_counter()
+        outcomes = execute(self.runtime, requests, emit)
+        done(outcomes, time.perf_counter() - start)
+
+    def run_now(self, request: InferRequest) -> Outcome:
+        """The outcome of one request, without a detour."""
+        return execute_one(self.runtime, request)
+
+    def close(self, when_ended: Callable[[], None]) -> None:
+        self.runtime.close()
+        when_ended()
+
+
+class ThreadInstance:
+    """Loads and runs a model on its own thread. ``loaded`` is done when the model can answer, or says why not."""
+
+    def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop) -> None:
+        self.loaded: Future[Runtime] = Future()
+        self._load = load
+        self._loop = loop
+        self._released = False
+        self._batches: SimpleQueue[tuple[Sequence[InferRequest], Done, Emit] | None] = SimpleQueue()
+        self._finished: deque[tuple[Done, Sequence[Outcome], float]] = deque()
+        self._thread = threading.Thread(target=self._work, name=f"model {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def up(self) -> bool:
+        return True
+
+    def watch(self, keeper: Keeper) -> None:
+        keeper.returned(self)
+
+    def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
+        self._batches.put((requests, done, emit))
+
+    def close(self) -> None:
+        """Let the thread end after what it was given. Returns at once."""
+        self._batches.put(None)
+
+    def release(self) -> Runtime:
+        """Give up the loaded runtime, unclosed, to somebody who runs it elsewhere."""
+        self._released = True
+        return self.loaded.result()
+
+    def _work(self) -> None:
+        try:
+            runtime = self._load()
+        except (
+            BaseException
+        ) as error:  # whoever waits for the load decides what it means, SystemExit included
+            self.loaded.set_exception(error)
+            return
+        self.loaded.set_result(runtime)
+        while (batch := self._batches.get()) is not None:
+            requests, done, emit = batch
+            start = time.perf_counter()
+            outcomes = execute(runtime, requests, self._hand_out(emit))
+            finished = (done, outcomes, time.perf_counter() - start)
+            del batch, requests, done, emit, outcomes  # nothing of a request may outlive its answer here
+            self._finished.append(finished)
+            del finished
+            if len(self._finished) == 1:
+                self._wake()
+        if not self._released:
+            runtime.close()
+
+    def _hand_out(self, emit: Emit) -> Emit:
+        """The same from this thread: parts reach the event loop in the order they are made."""
+
+        def hand_out(place: int, part: InferResponse) -> None:
+            self._loop.call_soon_threadsafe(emit, place, part)
+
+        return hand_out
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:  # the event loop is closed: nobody is left to be told
+            self._finished.clear()
+
+    def _deliver(self) -> None:
+        finished = self._finished
+        while finished:
+            done, outcomes, seconds = finished.popleft()
+            done(outcomes, seconds)

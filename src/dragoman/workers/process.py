@@ -1,0 +1,340 @@
+"""An instance in a process of its own: kept alive, replaced when it is worn out, and honest about why it died.
+
+    LOADING ──► UP ──batch──► BUSY ──► UP                 a death fails its batch at once, and is reported
+       ▲         │               │
+       └─ back-off ◄─── death ───┘      too many deaths ──► BROKEN ──back-off──► LOADING (a try) ──first answer──► UP
+
+A worn-out process is replaced between batches, by one that has loaded already: nobody waits for it.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dragoman.errors import ConfigError, DeadlineExceeded, DragomanError, Internal, ModelFailed, WorkerDied
+from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
+from dragoman.types import InferRequest, Signature
+from dragoman.workers.crash import CrashReport
+from dragoman.workers.messages import Outcomes, Part
+from dragoman.workers.shared import Damaged
+from dragoman.workers.signatures import read_signature
+from dragoman.workers.worker import Worker
+
+log = logging.getLogger("dragoman.workers")
+
+#: Seconds before the first restart, and the most between two.
+FIRST_DELAY: Final = 0.1
+LAST_DELAY: Final = 30.0
+#: So many deaths within so many seconds, and requests are refused at once until an answer has come.
+DEATHS: Final = 5
+WINDOW: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """What every process of a model is told, and how it is treated. Sizes are in bytes, durations in seconds."""
+
+    model: str
+    version: str
+    order: Mapping[str, Any]
+    environment: Mapping[str, str] | None = None
+    response_timeout: float = 0.0
+    crashes: deque[CrashReport] = field(default_factory=lambda: deque(maxlen=10))
+
+
+class ProcessInstance:
+    """One instance of a model. ``loaded`` is done when the first process can answer, or says why not."""
+
+    def __init__(self, plan: ProcessPlan, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.loaded: asyncio.Future[tuple[Signature, bool]] = loop.create_future()
+        self._plan = plan
+        self._number = number
+        self._loop = loop
+        self._keeper: Keeper | None = None
+        self._current: _Process | None = None
+        self._next: _Process | None = None  # being loaded, to take the current one's place
+        self._batch: _Batch | None = None
+        self._count = 0
+        self._deaths: deque[float] = deque(maxlen=DEATHS)
+        self._delay = 0.0
+        self._broken = False
+        self._why_broken = ""
+        self._when_ended: Callable[[], None] | None = None  # set when it is closed
+        self._processes: set[_Process] = set()  # every one that has not ended, in use or not
+        self._timer: asyncio.TimerHandle | None = None
+        self._spawn()
+
+    # The scheduler calls these.
+
+    def watch(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        if self._broken:
+            keeper.failing(self, self._why_broken)
+        if self.up:
+            keeper.returned(self)
+
+    @property
+    def up(self) -> bool:
+        return self._current is not None and self._batch is None
+
+    def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
+        current = self._current
+        assert current is not None
+        self._count += 1
+        self._batch = batch = _Batch(self._count, requests, done, emit, time.perf_counter())
+        if self._plan.response_timeout:
+            batch.timer = self._loop.call_later(self._plan.response_timeout, self._overdue, batch)
+        try:
+            current.worker.send(self._count, requests)
+        except Exception as error:  # the process has seen nothing of it
+            failure = secrets.token_hex(4)
+            log.exception("a request could not be handed over", extra={**self._labels, "id": failure})
+            reason = f"the request could not be handed over; the server's log has it under id {failure}"
+            self._fail(error if isinstance(error, DragomanError) else Internal(reason))
+
+    def close(self, when_ended: Callable[[], None]) -> None:
+        """Let the processes end, and tell when they have. Nothing is running."""
+        self._when_ended = when_ended
+        if self._timer is not None:
+            self._timer.cancel()
+        self._current = self._next = None
+        for process in tuple(self._processes):
+            if process.ready:
+                process.worker.stop()
+            else:
+                process.worker.end("it is not needed any more")
+        if not self._processes:
+            when_ended()
+
+    # Processes call these.
+
+    def process_loaded(self, process: "_Process", hello: dict[str, Any]) -> None:
+        signature, fast = read_signature(hello["signature"]), bool(hello["fast"])
+        if self._when_ended is not None or self.loaded.cancelled():
+            process.worker.stop()
+            return
+        if not self.loaded.done():
+            self.loaded.set_result((signature, fast))
+        elif self.loaded.result()[0] != signature:
+            process.worker.end("the model's signature has changed since it was loaded first")
+            return
+        if self._batch is None and self._take_over(process) and self._keeper is not None:
+            self._keeper.returned(self)
+        # else it takes over when the batch is answered
+
+    def process_answered(self, process: "_Process", answer: Outcomes | Part) -> None:
+        batch = self._batch
+        if process is not self._current or batch is None or answer.number != batch.number:
+            return  # of a batch that has been given up
+        if isinstance(answer, Part):
+            if answer.place < len(batch.requests):
+                batch.emit(answer.place, answer.response)
+            return
+        outcomes: Sequence[Outcome] = answer.outcomes
+        if len(outcomes) != len(batch.requests):
+            outcomes = [
+                ModelFailed(f"the worker answered {len(outcomes)} of {len(batch.requests)} requests")
+            ] * len(batch.requests)
+        if self._broken or self._delay:
+            self._recovered()
+        if answer.rotten and self._next is None and self._timer is None:
+            log.info("replacing a worker", extra={**self._labels, "why": answer.rotten})
+            self._spawn()
+        self._finish(outcomes, min(answer.seconds, time.perf_counter() - batch.started))
+
+    def process_ended(self, process: "_Process", cause: str, failure: dict[str, str] | None) -> None:
+        self._processes.discard(process)
+        if self._when_ended is not None:
+            if not self._processes:
+                self._when_ended()
+            return
+        was_current = process is self._current
+        if was_current:
+            self._current = None
+        elif process is self._next:
+            self._next = None
+        else:
+            return  # it had been replaced
+        if failure is not None and not self.loaded.done():
+            error = ConfigError(failure["reason"], hint=failure["hint"])
+            if failure["traceback"]:
+                error.__cause__ = RuntimeError("in the worker\n" + failure["traceback"])
+            self.loaded.set_exception(error)
+            return
+        if not self.loaded.done():
+            tail = "; ".join(process.worker.tail[-3:])
+            self.loaded.set_exception(ConfigError(f"{cause} while it loaded{f': {tail}' if tail else ''}"))
+            return
+        if self.loaded.cancelled():
+            return  # nobody waits for it any more
+        if failure is not None:
+            cause = f"it could not be loaded again: {cause}"
+        self._died(process, cause, was_current=was_current)
+
+    # Inside.
+
+    @property
+    def _labels(self) -> dict[str, Any]:
+        return {"model": self._plan.model, "version": self._plan.version, "instance": self._number}
+
+    def _spawn(self) -> None:
+        """Start a process that is to be the next one; it reports when it is ready, or that it has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        label = f"{self._plan.model}#{self._number}"
+        try:
+            self._next = _Process(self, self._plan, self._loop, label)
+        except OSError as error:
+            reason = f"no process could be started: {error.strerror}"
+            if not self.loaded.done():
+                self.loaded.set_exception(ConfigError(reason))
+                return
+            log.error("no worker could be started", extra={**self._labels, "reason": error.strerror})
+            self._count_death(reason)
+            self._timer = self._loop.call_later(self._back_off(), self._spawn)
+            return
+        self._processes.add(self._next)
+
+    def _take_over(self, process: "_Process") -> bool:
+        """Let the next process be the current one; true if there was none before."""
+        old, self._current, self._next = self._current, process, None
+        if old is not None:
+            old.worker.stop()
+        return old is None
+
+    def _finish(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        batch, self._batch = self._batch, None
+        assert batch is not None
+        if batch.timer is not None:
+            batch.timer.cancel()
+        if self._next is not None and self._next.ready:
+            self._take_over(self._next)
+        batch.done(outcomes, seconds)
+
+    def _overdue(self, batch: "_Batch") -> None:
+        """No answer in time: the process is given up, and one takes its place at once."""
+        process = self._current
+        if batch is not self._batch or process is None:
+            return
+        limit = self._plan.response_timeout
+        cause = f"no answer within {limit:g} s"
+        process.worker.end(cause)
+        self._current = None
+        self._report(process, cause, batch.requests)
+        if self._next is None:
+            self._spawn()
+        self._fail(DeadlineExceeded(f"model {self._plan.model!r} did not answer within {limit:g} s"))
+
+    def _fail(self, error: DragomanError) -> None:
+        batch = self._batch
+        assert batch is not None
+        self._finish([error] * len(batch.requests), time.perf_counter() - batch.started)
+
+    def _report(self, process: "_Process", cause: str, taken: Sequence[InferRequest]) -> CrashReport:
+        requests = [request.id for request in taken if request.id]
+        report = CrashReport(
+            self._plan.model,
+            self._plan.version,
+            self._number,
+            cause,
+            process.worker.tail,
+            requests,
+            process.rss,
+        )
+        self._plan.crashes.append(report)
+        log.error(
+            "a worker died",
+            extra={**self._labels, "id": report.id, "cause": cause, "requests": len(taken)},
+        )
+        return report
+
+    def _died(self, process: "_Process", cause: str, *, was_current: bool) -> None:
+        """A process that nobody had given up has ended; only the current one takes its batch with it."""
+        batch = self._batch if was_current else None
+        report = self._report(process, cause, batch.requests if batch is not None else ())
+        if was_current and batch is None and self._keeper is not None:
+            self._keeper.withdrawn(self)
+        self._count_death(cause)
+        if self._next is None and self._timer is None:
+            self._timer = self._loop.call_later(self._back_off(), self._spawn)
+        if batch is not None:
+            reason = f"the worker of model {self._plan.model!r} died: {cause} (crash report {report.id})"
+            self._fail(WorkerDied(reason))
+
+    def _count_death(self, cause: str) -> None:
+        now = time.monotonic()
+        self._deaths.append(now)
+        if len(self._deaths) == DEATHS and now - self._deaths[0] < WINDOW and not self._broken:
+            self._broken = True
+            self._why_broken = f"its worker died {DEATHS} times in {WINDOW:g} s, last: {cause}"
+            if self._keeper is not None:
+                self._keeper.failing(self, self._why_broken)
+
+    def _back_off(self) -> float:
+        delay = self._delay
+        self._delay = min(max(FIRST_DELAY, delay * 2), LAST_DELAY)
+        return delay * random.uniform(0.75, 1.25)
+
+    def _recovered(self) -> None:
+        self._delay = 0.0
+        self._deaths.clear()
+        if self._broken:
+            self._broken = False
+            if self._keeper is not None:
+                self._keeper.failing(self, "")
+
+
+class _Batch:
+    """What the current process is working on."""
+
+    __slots__ = ("done", "emit", "number", "requests", "started", "timer")
+
+    def __init__(
+        self, number: int, requests: Sequence[InferRequest], done: Done, emit: Emit, started: float
+    ) -> None:
+        self.number = number
+        self.requests = requests
+        self.done = done
+        self.emit = emit
+        self.started = started
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _Process:
+    """A worker, and whether it has loaded."""
+
+    def __init__(
+        self, owner: ProcessInstance, plan: ProcessPlan, loop: asyncio.AbstractEventLoop, label: str
+    ) -> None:
+        self.ready = False
+        self.rss = 0
+        self._owner = owner
+        self._loop = loop
+        self.worker = Worker(plan.order, self, loop, label, plan.environment)
+        self._look()
+
+    def loaded(self, hello: dict[str, Any]) -> None:
+        if self.ready:
+            raise Damaged("it says twice that it is ready")
+        self.ready = True
+        self.rss = self.worker.rss or self.rss
+        self._owner.process_loaded(self, hello)
+
+    def answered(self, answer: Outcomes | Part) -> None:
+        self._owner.process_answered(self, answer)
+
+    def ended(self, cause: str, failure: dict[str, str] | None) -> None:
+        self._timer.cancel()
+        self._owner.process_ended(self, cause, failure)
+
+    def _look(self) -> None:
+        """Remember how much memory it has: afterwards nobody can tell."""
+        self.rss = self.worker.rss or self.rss
+        self._timer = self._loop.call_later(1.0, self._look)
