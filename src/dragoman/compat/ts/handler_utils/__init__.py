@@ -1,0 +1,1 @@
+"""Bigger helps for handlers."""

@@ -1,0 +1,54 @@
+"""A metric that a handler keeps and gives values to."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dragoman.compat.ts.metrics.dimension import Dimension
+from dragoman.compat.ts.metrics.metric import Metric
+from dragoman.compat.ts.metrics.metric_type_enum import MetricTypes
+
+logger = logging.getLogger(__name__)
+
+
+class CachingMetric:
+    """A metric's name, unit, kind and dimensions. ``take`` gets every value that is given to it."""
+
+    def __init__(
+        self,
+        metric_name: str,
+        unit: str,
+        dimension_names: Sequence[str] | None = None,
+        metric_type: MetricTypes = MetricTypes.COUNTER,
+        take: Callable[[Metric], None] | None = None,
+    ) -> None:
+        self.metric_name, self.unit, self.metric_type = metric_name, unit, metric_type
+        self.dimension_names = list(dimension_names or ())
+        self._take = take or _write
+
+    def add_or_update(self, value: float, dimension_values: Sequence[Any] = (), request_id: str = "") -> None:
+        """Give a value; ``dimension_values`` go with the dimensions' names. A wrong call is logged, not raised."""
+        if len(dimension_values) != len(self.dimension_names):
+            names = ", ".join(self.dimension_names) or "none"
+            logger.error(
+                "metric %s: %s don't fit its dimensions: %s", self.metric_name, dimension_values, names
+            )
+        elif self.metric_type is MetricTypes.COUNTER and value < 0:
+            logger.error("metric %s is a counter and can't go down by %s", self.metric_name, -value)
+        else:
+            pairs = zip(self.dimension_names, dimension_values, strict=True)
+            dimensions = [Dimension(name, each) for name, each in pairs]
+            self._take(
+                Metric(
+                    self.metric_name, value, self.unit, dimensions, request_id, metric_type=self.metric_type
+                )
+            )
+
+    def update(self, value: float, request_id: str = "", dimensions: Sequence[Dimension] = ()) -> None:
+        """The old form: these dimensions take the place of the metric's own."""
+        self.dimension_names = [dimension.name for dimension in dimensions]
+        self.add_or_update(value, [dimension.value for dimension in dimensions], request_id)
+
+
+def _write(metric: Metric) -> None:
+    print(f"[METRICS]{metric}")

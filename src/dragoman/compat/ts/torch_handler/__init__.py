@@ -1,0 +1,1 @@
+"""Handlers for PyTorch models: to use as they are or to derive from."""

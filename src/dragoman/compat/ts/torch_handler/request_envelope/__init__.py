@@ -1,0 +1,1 @@
+"""Envelopes: undress requests for a handler and dress its answers."""

@@ -1,0 +1,85 @@
+"""A runtime: something that loads a model's file and answers requests with it. One page on purpose."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from dragoman.errors import ConfigError, DragomanError
+from dragoman.types import InferRequest, InferResponse, Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Where a model's version lies and what the operator says of it.
+
+    ``path`` is a file or a directory, or ``None`` when ``entry`` (``module:Class``) is all there is.
+    ``options`` are the runtime's own settings, from ``[options]`` of ``model.toml``. ``trusted`` is true
+    only for a local path that the operator named: formats that can run code load only then.
+    """
+
+    name: str
+    version: str
+    path: Path | None = None
+    entry: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    trusted: bool = False
+
+
+Emit = Callable[[int, InferResponse], None]
+
+
+class Runtime(ABC):
+    """One loaded copy of a model. Made by ``load`` and used from one thread at a time.
+
+    ``signature`` describes the model. ``fast`` means that an execution takes microseconds, so that the
+    server may run it on its event loop; everything else gets a thread of its own.
+    """
+
+    extra: ClassVar[str] = ""  #: the installation extra that brings the library
+    signature: Signature
+    fast: bool = False
+
+    @classmethod
+    @abstractmethod
+    def load(cls, artifact: Artifact) -> "Runtime":
+        """Load the model. ConfigError when the file is not what it should be or a library is missing."""
+
+    @abstractmethod
+    def execute(self, request: InferRequest) -> InferResponse:
+        """Answer one request (or the joined rows of several). Inputs have passed the signature.
+
+        Raises InvalidInput for what only the model could know is wrong; any other exception is the model's
+        failure.
+        """
+
+    #: The runtime takes several requests at once as they are, of whatever kind, instead of joined rows.
+    takes_requests: ClassVar[bool] = False
+
+    def execute_requests(
+        self, requests: Sequence[InferRequest], emit: Emit
+    ) -> Sequence[InferResponse | DragomanError]:
+        """Answer several requests with one call of the model; only where ``takes_requests`` is true.
+
+        ``emit(place, response)`` hands out a part of a request's answer (``final`` false) before its last one.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027 - most runtimes have nothing to give back
+        """Give everything back. Called once, after the last execution."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import a runtime's library, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != module.split(".")[0]:
+            raise
+        raise ConfigError(
+            f"this model needs the Python package {module.split('.')[0]!r}, which is not installed",
+            hint=f"pip install 'dragoman[{extra}]'",
+        ) from error

@@ -1,0 +1,176 @@
+"""One batch's way through a handler: rows in, items out, parts in between, and what a failure becomes.
+
+Knows the handler's contract, not how it was found.
+"""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dragoman.compat.ts.context import Channel, Context, RequestProcessor
+from dragoman.compat.ts.protocol.otf_message_handler import Part
+from dragoman.compat.ts.utils.util import PredictionException
+from dragoman.errors import DragomanError, PredictionFailed
+from dragoman.runtimes.base import Emit
+from dragoman.runtimes.torchserve.finding import Handle
+from dragoman.runtimes.torchserve.results import to_response
+from dragoman.runtimes.torchserve.rows import to_row
+from dragoman.types import InferRequest, InferResponse
+
+log = logging.getLogger("dragoman.runtimes.torchserve")
+
+Outcome = InferResponse | DragomanError
+
+_PLAIN_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded handler and what its calls depend on. ``finish`` runs a coroutine to its end."""
+
+    handle: Handle
+    context: Context
+    finish: Callable[[Any], Any]
+    version: str
+    envelope: str = ""
+    decode: bool = True
+    continuous: bool = False
+
+
+class Call:
+    """One batch's way through the handler. ``places`` are its requests' places among all that were asked."""
+
+    def __init__(self, model: Model, batch: list[InferRequest], places: Sequence[int], emit: Emit) -> None:
+        self._model, self._batch, self._places, self._emit = model, batch, places, emit
+        self._ids = list(_unique(request.id for request in batch))
+        self._processors: list[RequestProcessor] = []
+        self.failed = False
+        self.sent = False
+
+    def run(self) -> list[Outcome]:
+        """An outcome for each request. Never raises for what the handler does."""
+        model, context = self._model, self._model.context
+        rows = []
+        for request in self._batch:
+            row, headers = to_row(request, model.decode, model.envelope)
+            rows.append(row)
+            self._processors.append(RequestProcessor(headers))
+        context.cl_socket = Channel(self._send)
+        started = time.perf_counter()
+        self._present(range(len(rows)))
+        items: list[Any] | None = None
+        try:
+            items = self._ask(rows)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            failure = self._failure(error)
+        self._present(range(len(rows)))
+        taken = round((time.perf_counter() - started) * 1000, 2)
+        context.metrics.add_time("PredictionTime", taken, None, "ms")
+        context.cl_socket = None
+        context.metrics.flush()
+        if items is None:
+            self.failed = True
+            return [PredictionFailed(failure.message, failure.status) for _ in self._batch]
+        return [self._answer(place, item) for place, item in enumerate(items)]
+
+    def _present(self, which: Sequence[int]) -> None:
+        """Show these requests to the handler, through the context."""
+        context = self._model.context
+        context.request_ids = {index: self._ids[place] for index, place in enumerate(which)}
+        context.request_processor = [self._processors[place] for place in which]
+        context.metrics.set_request_ids(context.request_ids)
+
+    def _ask(self, rows: list[dict[str, Any]]) -> list[Any]:
+        """The handler's items. In continuous batching it is asked again until every request is done."""
+        model, context = self._model, self._model.context
+        context.stopping_criteria = None
+        items = self._checked(rows)
+        if not (model.continuous and context.stopping_criteria):
+            return items
+        last: dict[int, Any] = {}
+        running = list(range(len(rows)))
+        while True:
+            done = [bool(_criterion(context, index)(items[index])) for index in range(len(running))]
+            for index, place in enumerate(running):
+                if done[index]:
+                    last[place] = items[index]
+                else:
+                    self._send(Part({0: items[index]}, {0: self._ids[place]}, "", 200))
+            running = [place for index, place in enumerate(running) if not done[index]]
+            if not running:
+                return [last[place] for place in range(len(rows))]
+            self._present(running)
+            items = self._checked([rows[place] for place in running])
+
+    def _checked(self, rows: list[dict[str, Any]]) -> list[Any]:
+        items = self._model.finish(self._model.handle(rows, self._model.context))
+        if not isinstance(items, list):
+            log.error("the handler returned %s, not a list", type(items).__name__)
+            raise PredictionFailed("Invalid model predict output")
+        if len(items) != len(rows):
+            log.error("the handler returned %d items for %d requests", len(items), len(rows))
+            raise PredictionFailed("number of batch response mismatched")
+        return items
+
+    def _failure(self, error: BaseException) -> PredictionFailed:
+        """What the clients get for it; the log has the rest."""
+        if isinstance(error, PredictionFailed):
+            return error
+        log.error("the handler failed on requests %s", ", ".join(self._ids), exc_info=error)
+        if isinstance(error, PredictionException):
+            return PredictionFailed(error.message, error.error_code)
+        if isinstance(error, MemoryError) or "CUDA" in str(error):
+            return PredictionFailed("Out of resources", 507)
+        return PredictionFailed("Prediction failed")
+
+    def _answer(self, place: int, item: Any) -> Outcome:
+        request, said = self._batch[place], self._processors[place]
+        try:
+            return to_response(request, self._model.version, item, said)
+        except DragomanError as error:
+            log.error("the handler's item for request %s can't be answered: %r", self._ids[place], type(item))
+            return error
+
+    def _send(self, part: Part) -> None:
+        """Hand out a part of some requests' answers. May be called from a thread of the handler's."""
+        for index, name in part.request_ids.items():
+            place = self._ids.index(name)
+            item = part.message if part.items is None else part.items[index]
+            said = self._processors[place]
+            response = to_response(self._batch[place], self._model.version, item, said, final=False)
+            if part.code != 200 and response.parameters:
+                response.parameters["status"] = part.code
+            self.sent = True
+            self._emit(self._places[place], response)
+
+
+def together(requests: Sequence[InferRequest]) -> Iterator[list[int]]:
+    """The places of requests that may be one batch: all plain ones, and each special one alone."""
+    plain = []
+    for place, request in enumerate(requests):
+        headers: Mapping[str, Any] = request.parameters.get("headers", {})
+        if headers.get("explain") == "True" or headers.get("describe") == "True":
+            yield [place]
+        else:
+            plain.append(place)
+    if plain:
+        yield plain
+
+
+def _unique(ids: Iterator[str]) -> Iterator[str]:
+    """Clients choose their ids, or none; a handler tells requests apart by them, and writes them into lines."""
+    known: set[str] = set()
+    for each in ids:
+        name = each if _PLAIN_ID.fullmatch(each) and each not in known else str(uuid.uuid4())
+        known.add(name)
+        yield name
+
+
+def _criterion(context: Context, index: int) -> Any:
+    criteria = context.stopping_criteria
+    return criteria[index] if isinstance(criteria, Mapping | Sequence) else criteria
