@@ -1,0 +1,109 @@
+"""The numbers of ``stats`` in Prometheus' text format. Counts nothing itself; everything happens at the scrape."""
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from dragoman.stats import Histogram, ModelStats, Stats
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Every metric: name, kind, what it tells (units included) and its labels. The docs are checked against this table.
+METRICS = (
+    (
+        "dragoman_requests",
+        "counter",
+        "Answers, by the code of their outcome",
+        ("model", "version", "dialect", "code"),
+    ),
+    ("dragoman_refused_requests", "counter", "Requests that no model saw", ("dialect", "code")),
+    ("dragoman_request_seconds", "histogram", "From arrival to answer, in seconds", ("model", "version")),
+    ("dragoman_queue_seconds", "histogram", "From arrival to execution, in seconds", ("model", "version")),
+    ("dragoman_execute_seconds", "histogram", "One execution, in seconds", ("model", "version")),
+    ("dragoman_batch_rows", "histogram", "Rows of one execution", ("model", "version")),
+    ("dragoman_waiting_requests", "gauge", "Requests in the queue now", ("model", "version")),
+    ("dragoman_running_requests", "gauge", "Requests being executed now", ("model", "version")),
+    ("dragoman_http_requests_in_flight", "gauge", "HTTP requests being read, worked on or answered now", ()),
+    ("dragoman_start_time_seconds", "gauge", "When the server started, in seconds since 1970", ()),
+)
+_TABLE = {name: (kind, text, labels) for name, kind, text, labels in METRICS}
+_KINDS: dict[str, Any] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+_HISTOGRAMS = (
+    ("dragoman_request_seconds", "total"),
+    ("dragoman_queue_seconds", "queue"),
+    ("dragoman_execute_seconds", "execute"),
+    ("dragoman_batch_rows", "batch"),
+)
+
+
+def render(stats: Stats, in_flight: int) -> bytes:
+    """A whole scrape."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_View(stats, in_flight))
+    return generate_latest(registry)
+
+
+class _View(Collector):
+    def __init__(self, stats: Stats, in_flight: int) -> None:
+        self._stats = stats
+        self._in_flight = in_flight
+
+    def collect(self) -> Iterable[Metric]:
+        stats = self._stats
+        models = [([name, version], numbers) for (name, version), numbers in sorted(stats.models.items())]
+        requests = _family("dragoman_requests")
+        for labels, numbers in models:
+            for (dialect, code), count in sorted(numbers.answers.items()):
+                requests.add_metric([*labels, dialect, code], count)
+        yield requests
+        refused = _family("dragoman_refused_requests")
+        for (dialect, code), count in sorted(stats.refused.items()):
+            refused.add_metric([dialect, code], count)
+        yield refused
+        yield from _histograms(models)
+        for name, attribute in (
+            ("dragoman_waiting_requests", "waiting"),
+            ("dragoman_running_requests", "running"),
+        ):
+            gauge = _family(name)
+            for labels, numbers in models:
+                gauge.add_metric(labels, getattr(numbers, attribute))
+            yield gauge
+        for name, value in (
+            ("dragoman_http_requests_in_flight", self._in_flight),
+            ("dragoman_start_time_seconds", stats.started),
+        ):
+            gauge = _family(name)
+            gauge.add_metric([], value)
+            yield gauge
+
+
+def _histograms(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:
+    for name, attribute in _HISTOGRAMS:
+        family = _family(name)
+        for labels, numbers in models:
+            histogram: Histogram = getattr(numbers, attribute)
+            sums = accumulate(histogram.counts)
+            buckets = [
+                (_bound(bound), float(n)) for bound, n in zip((*histogram.bounds, None), sums, strict=True)
+            ]
+            family.add_metric(labels, buckets, histogram.total)
+        yield family
+
+
+def _bound(bound: float | None) -> str:
+    return "+Inf" if bound is None else repr(float(bound))
+
+
+def _family(name: str) -> Any:
+    kind, text, labels = _TABLE[name]
+    return _KINDS[kind](name, text, labels=labels)

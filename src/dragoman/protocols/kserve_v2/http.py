@@ -1,0 +1,125 @@
+"""The Open Inference Protocol over HTTP: routes, and thin handlers between the codec and the engine."""
+
+from dragoman import __version__
+from dragoman.config import LimitSettings
+from dragoman.engine.engine import Engine
+from dragoman.engine.lifecycle import State
+from dragoman.engine.model import Model
+from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound
+from dragoman.protocols.kserve_v2 import codec, metadata
+from dragoman.scheduling.scheduler import Outcome
+from dragoman.transport.request import HttpRequest
+from dragoman.transport.router import Router
+from dragoman.transport.status import respond_error
+from dragoman.types import InferResponse
+
+DIALECT = "v2"
+
+
+class Http:
+    """Handlers over one engine. Paths and answers are those of the protocol's reference server."""
+
+    def __init__(self, engine: Engine, limits: LimitSettings) -> None:
+        self._engine = engine
+        self._registry = engine.registry
+        self._limits = limits
+
+    def add_routes(self, router: Router) -> None:
+        router.add(("GET",), "/v2/health/live", self.live, permit=False)
+        router.add(("GET",), "/v2/health/ready", self.ready, permit=False)
+        router.add(("GET",), "/v2", self.server_metadata)
+        for repository in ("/v2/repository", "/v2/repository/{}"):  # there is one, whatever it is called
+            router.add(("POST",), f"{repository}/index", self.index)
+        for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
+            router.add(("GET",), model, self.model_metadata)
+            router.add(("GET",), f"{model}/ready", self.model_ready, permit=False)
+            router.add(("GET",), f"{model}/config", self.model_config)
+            router.add(("POST",), f"{model}/infer", self.infer)
+
+    def infer(self, http: HttpRequest) -> None:
+        """One inference: the answer is written when the model has it, perhaps before this returns."""
+        model = self._find(http)
+        try:
+            header_length = http.header(b"inference-header-content-length")
+            request, wanted = codec.decode_infer(
+                model.name,
+                model.version,
+                http.body,
+                header_length,
+                model.signature,
+                max_depth=self._limits.json_depth,
+            )
+        except DragomanError as error:
+            model.stats.answers[DIALECT, error.code.value] += 1
+            raise
+        if parameters := request.parameters:
+            # What the scheduler uses isn't an argument of the model: requests that differ in it may be joined.
+            parameters.pop("priority", None)
+            if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
+                request.deadline = self._engine.clock.time() + timeout / 1e6
+
+        def reply(outcome: Outcome) -> None:
+            if not isinstance(outcome, InferResponse):
+                respond_error(http, outcome)
+                return
+            buffers, json_length = codec.encode_infer(outcome, wanted, model.signature)
+            if json_length is None:
+                http.respond(200, buffers[0], compress=True)
+            else:
+                headers = [("Inference-Header-Content-Length", str(json_length))]
+                http.respond(200, buffers, "application/octet-stream", headers, compress=True)
+
+        try:
+            entry = model.infer(request, reply, DIALECT)
+        except Mismatch as error:  # the original says which request, where it is about its tensors
+            raise InvalidInput(f"[request id: {request.id or '<id_unknown>'}] {error.message}") from None
+        if entry is not None:
+            http.on_disconnect = entry.cancel
+
+    def live(self, http: HttpRequest) -> None:
+        http.respond(200, b'{"live":true}')
+
+    def ready(self, http: HttpRequest) -> None:
+        if self._engine.ready:
+            http.respond(200, b'{"ready":true}')
+        else:
+            http.respond(400, b'{"ready":false}')
+
+    def model_ready(self, http: HttpRequest) -> None:
+        try:
+            model = self._engine.find(*http.params)
+        except NotFound:
+            http.respond(400, b'{"error":"Model version not ready"}')
+        else:
+            http.respond(200, metadata.encode_model_ready(model.name))
+
+    def server_metadata(self, http: HttpRequest) -> None:
+        http.respond(200, metadata.encode_server_metadata("dragoman", __version__))
+
+    def model_metadata(self, http: HttpRequest) -> None:
+        model = self._find(http)
+        versions = [model.version] if len(http.params) > 1 else self._engine.registry.versions(model.name)
+        http.respond(
+            200, metadata.encode_model_metadata(model.name, versions, model.platform, model.signature)
+        )
+
+    def model_config(self, http: HttpRequest) -> None:
+        model = self._find(http)
+        http.respond(200, metadata.encode_config(model.name, model.platform, model.signature, model.settings))
+
+    def index(self, http: HttpRequest) -> None:
+        """Every version in the repository; ``{"ready": true}`` leaves out those that can't answer."""
+        only_ready = metadata.decode_index(http.body)
+        entries = [
+            metadata.IndexEntry(record.name, record.version, record.state is State.READY, record.reason)
+            for record in self._engine.index()
+            if record.state is State.READY or not only_ready
+        ]
+        http.respond(200, metadata.encode_index(entries))
+
+    def _find(self, http: HttpRequest) -> Model:
+        try:
+            return self._registry.find(*http.params)
+        except NotFound as error:
+            self._engine.refuse(DIALECT, error)
+            raise

@@ -1,0 +1,5 @@
+"""TorchServe's inference API."""
+
+from dragoman.protocols.torchserve.http import Http, Options
+
+__all__ = ["Http", "Options"]

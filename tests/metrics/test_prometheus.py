@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+
+from dragoman.metrics.prometheus import METRICS
+from dragoman.stats import OK, Stats
+from dragoman.testing import TestClient
+
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+class Double:
+    inputs = {"x": ("FP32", [-1, 1])}
+    outputs = {"y": ("FP32", [-1, 1])}
+    batched = True
+
+    def predict(self, x):
+        return {"y": x * 2}
+
+
+def scrape(client):
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            samples[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+    return samples
+
+
+def test_what_was_asked_is_what_is_counted():
+    with TestClient(Double) as client:
+        for _ in range(3):
+            client.infer("Double", {"x": np.ones((4, 1), np.float32)})
+        client.post("/v1/models/Double:predict", {"instances": [[1]]})
+        client.post("/v2/models/Double/infer", {"inputs": []})
+        client.post("/v2/models/nobody/infer", {"inputs": []})
+        samples = scrape(client)
+    model = (("model", "Double"), ("version", "1"))
+
+    def answers(code, dialect):
+        return samples["dragoman_requests_total", (("code", code), ("dialect", dialect), *model)]
+
+    assert answers("ok", "v2") == 3
+    assert answers("ok", "v1") == 1
+    assert answers("invalid_input", "v2") == 1
+    assert samples["dragoman_refused_requests_total", (("code", "not_found"), ("dialect", "v2"))] == 1
+    assert samples["dragoman_request_seconds_count", model] == 4
+    assert samples["dragoman_queue_seconds_count", model] == 4
+    assert samples["dragoman_batch_rows_sum", model] == 13
+    assert samples["dragoman_batch_rows_bucket", (("le", "4.0"), *model)] == 4
+    assert samples["dragoman_waiting_requests", model] == 0
+
+
+def test_a_models_own_name_can_hold_whatever_a_label_can():
+    stats = Stats()
+    stats.of('a"b\\c\n', "1").answers["v2", OK] += 1
+    from dragoman.metrics.prometheus import render
+
+    (family,) = [
+        f for f in text_string_to_metric_families(render(stats, 0).decode()) if f.name == "dragoman_requests"
+    ]
+    assert family.samples[0].labels["model"] == 'a"b\\c\n'
+
+
+def test_the_numbers_of_two_processes_add_up():
+    one, two = Stats(), Stats()
+    for stats, n in ((one, 2), (two, 3)):
+        numbers = stats.of("m", "1")
+        numbers.answers["v2", OK] += n
+        numbers.waiting = n
+        for _ in range(n):
+            numbers.executed(4, 0.01)
+        stats.refused["v1", "not_found"] += n
+    one.add(two.snapshot())
+    numbers = one.of("m", "1")
+    assert numbers.answers["v2", OK] == 5
+    assert numbers.waiting == 5
+    assert (numbers.batch.count, numbers.batch.total) == (5, 20)
+    assert one.refused["v1", "not_found"] == 5
+
+
+def test_every_metric_is_scraped_and_documented():
+    text = DOCS.read_text()
+    with TestClient(Double) as client:
+        client.infer("Double", {"x": np.ones((1, 1), np.float32)})
+        client.post("/v2/models/nobody/infer", {"inputs": []})
+        names = {name for name, _ in scrape(client)}
+    for name, kind, _, labels in METRICS:
+        suffix = {"counter": "_total", "histogram": "_count"}.get(kind, "")
+        assert f"{name}{suffix}" in names
+        assert f"`{name}{'_total' if kind == 'counter' else ''}`" in text, (
+            f"{name} is missing in docs/metrics.md"
+        )
+        assert all(f"`{label}`" in text for label in labels)
+    documented = {
+        line.split("`")[1].removesuffix("_total")
+        for line in text.splitlines()
+        if line.startswith("| `dragoman_")
+    }
+    assert documented == {name for name, *_ in METRICS}
