@@ -1,0 +1,111 @@
+"""``dragoman serve``: settings from three places, models from what was named, a server until a signal."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dragoman.cli import banner
+from dragoman.cli.failure import USAGE, Failure
+from dragoman.cli.flags import ConfigFile, Flags, with_settings
+from dragoman.config import Settings, load
+from dragoman.errors import ConfigError
+
+log = logging.getLogger("dragoman")
+
+EXAMPLES = """
+Examples:
+
+dragoman serve iris.onnx
+
+dragoman serve models/ --port 9000 --max-batch 32 --max-delay 2ms
+
+dragoman serve app.py:Classifier --processes 4 --log-format json
+"""
+
+
+@with_settings
+def serve(
+    flags: Flags,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET...",
+            help="Model files, folders of models, module:Class or app.py:Class.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Stop with exit code 1 if any model fails to load, not only if all do."
+        ),
+    ] = False,
+    grpc_port: Annotated[
+        int | None, typer.Option(metavar="INTEGER", help="Not in this version: gRPC is not served.")
+    ] = None,
+) -> None:
+    """Serve models until SIGTERM or Ctrl-C."""
+    if grpc_port is not None:
+        raise ConfigError("gRPC is not served by this version", hint="leave --grpc-port out")
+    if not targets:
+        raise Failure("serve what?", hint=_suggestion(), code=USAGE)
+    settings = load(config, os.environ, flags).settings
+    if (
+        os.getcwd() not in sys.path
+    ):  # for module:Class; a script's path starts with the script's folder instead
+        sys.path.insert(0, os.getcwd())
+    from dragoman.log import configure
+
+    configure(settings.log)
+    serve_them = _serve_many if settings.server.processes > 1 else _serve
+    raise typer.Exit(serve_them(targets, settings, strict))
+
+
+def _serve(targets: list[str], settings: Settings, strict: bool) -> int:
+    from dragoman.app import App, find_models, run, serve
+
+    app = App(settings, find_models(targets, settings))
+
+    def started(app: App) -> None:
+        present(app.url, app.overview(), strict)
+
+    return run(serve(app, started))
+
+
+def _serve_many(targets: list[str], settings: Settings, strict: bool) -> int:
+    from dragoman.supervisor import supervise
+
+    return supervise(targets, settings, lambda url, models: present(url, models, strict))
+
+
+def present(url: str, models: banner.Overview, strict: bool) -> None:
+    """Tell how the start went. Raises Failure where there is nothing to go on with."""
+    failed = [model for model in models if model["state"] == "FAILED"]
+    if failed and (strict or len(failed) == len(models)):
+        which = (
+            "no model could be loaded" if len(failed) == len(models) else "not every model could be loaded"
+        )
+        reasons = "".join(f"\n  {model['name']}: {model['reason']}" for model in failed)
+        raise Failure(which + reasons)
+    banner.show(url, models)
+    event = "some models failed, not ready" if failed else "ready"
+    log.log(
+        logging.WARNING if failed else logging.INFO,
+        event,
+        extra={
+            "url": url,
+            "models": len(models) - len(failed),
+            "failed": [model["name"] for model in failed],
+        },
+    )
+
+
+def _suggestion() -> str:
+    if Path("models").is_dir():
+        return "dragoman serve models/"
+    return "name a model file, a folder of models or module:Class, as in: dragoman serve iris.onnx"

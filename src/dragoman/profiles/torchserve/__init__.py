@@ -1,0 +1,1 @@
+"""TorchServe's configuration, command line, keys and ports over Dragoman's engine."""

@@ -1,0 +1,176 @@
+"""A server with TorchServe's ports: each has its own routes, its own door, and all of them one engine.
+
+::
+
+    inference  8080   predictions, /ping            the inference key
+    management 8081   /models, /token               the management key; for /token the API key
+    metrics    8082   /metrics                      no key
+
+Addresses that are equal share one listener with the routes of all.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import socket
+import stat
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dragoman import log as logs
+from dragoman.app import App
+from dragoman.engine.engine import Engine
+from dragoman.errors import ConfigError
+from dragoman.profiles.torchserve.address import Address
+from dragoman.profiles.torchserve.doors import Doors
+from dragoman.profiles.torchserve.management import Management, Metrics
+from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.store import Registered
+from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
+from dragoman.protocols import torchserve
+from dragoman.scheduling.scheduler import LoopClock
+from dragoman.transport import address as addresses
+from dragoman.transport.http import HttpServer
+from dragoman.transport.router import Router
+from dragoman.transport.tls import server_context
+
+log = logging.getLogger("dragoman.torchserve")
+
+
+@dataclass(slots=True)
+class Listener:
+    """One address, what answers there, and the port it really got."""
+
+    address: Address
+    router: Router
+    server: HttpServer
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        if self.address.path:
+            return str(self.address)
+        return addresses.show(self.address.host, self.port, tls=self.address.tls)
+
+
+class TorchServe(App):
+    """An app that listens where TorchServe does. The key file is written in ``directory``."""
+
+    def __init__(self, configuration: Configuration, models: Sequence[Registered], directory: Path) -> None:
+        super().__init__(configuration.settings(), [model.source for model in models])
+        self.configuration = configuration
+        self.listeners: list[Listener] = []
+        self._urls = {model.source.name: model.url for model in models}
+        tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
+        self._tokens = tokens if configuration.token_auth else None
+
+    def build(self) -> None:
+        self.engine = Engine(LoopClock(asyncio.get_running_loop()))
+        access = logs.access if self.settings.log.access else None
+        for address, router in self._routers():
+            server = HttpServer(router.find, self.settings.limits, access)
+            self.listeners.append(Listener(address, router, server))
+
+    async def start(self) -> None:
+        """Write the keys, listen everywhere, then load."""
+        self.build()
+        if self._tokens is not None:
+            self._tokens.write()
+        for listener in self.listeners:
+            await self._open(listener)
+            log.info("listening", extra={"url": listener.url})
+        self.port = self.listeners[0].port
+        await self._load()
+        self.engine.started()
+
+    async def stop(self) -> None:
+        """Not ready at once; every accepted request is answered; then the models and the keys go."""
+        self.engine.stop()
+        grace = self.settings.server.grace
+        started = [listener for listener in self.listeners if hasattr(listener.server, "loop")]
+        await asyncio.gather(*(listener.server.stop(grace) for listener in started))
+        for listener in started:
+            if listener.address.path:
+                Path(listener.address.path).unlink(missing_ok=True)
+        self.remove_keys()
+        await self.engine.lifecycle.unload_all()
+
+    def remove_keys(self) -> None:
+        """The keys open nothing any more; called by ``stop``, and by whoever can't wait for it."""
+        if self._tokens is not None:
+            self._tokens.remove()
+
+    @property
+    def url(self) -> str:
+        return self.listeners[0].url
+
+    @property
+    def in_flight(self) -> int:
+        return sum(listener.server.in_flight for listener in self.listeners)
+
+    def _routers(self) -> list[tuple[Address, Router]]:
+        """The routes of each address; the inference one is first."""
+        said, limits = self.configuration, self.settings.limits
+        doors = Doors(self.engine, self._tokens)
+        cors = dict(said.cors)
+        options = torchserve.Options(
+            cors_allowed_origin=cors.get("access-control-allow-origin", ""),
+            cors_allowed_methods=cors.get("access-control-allow-methods", ""),
+            cors_allowed_headers=cors.get("access-control-allow-headers", ""),
+            open_inference_protocol=said.open_inference,
+        )
+        routers = [(said.inference, Router())]
+        inference = torchserve.Http(self.engine, limits, options, doors.authorize)
+        inference.add_routes(routers[0][1], profile=True)
+        management = Management(self.engine, doors, lambda: self._urls, said.cors)
+        metrics = Metrics(self.engine, said.metrics_mode, said.system_metrics, said.cors)
+        for address, api in ((said.management, management), (said.metrics, metrics)):
+            if address is None:
+                continue
+            same = [router for other, router in routers if other == address and not address.free]
+            router = same[0] if same else Router()
+            api.add_routes(router, shared=bool(same))
+            if not same:
+                routers.append((address, router))
+        return routers
+
+    async def _open(self, listener: Listener) -> None:
+        address, said = listener.address, self.configuration
+        context = server_context(said.certificate, said.private_key) if address.tls else None
+        try:
+            if address.path:
+                await listener.server.start(None, 0, sock=_unix_socket(address.path))
+            else:
+                listener.port = await listener.server.start(address.host, address.port, ssl=context)
+        except OSError as error:
+            if address.path:
+                raise ConfigError(f"can't listen on {address}: {error.strerror or error}") from error
+            refused = addresses.cannot_listen(address.host, address.port, error)
+            raise ConfigError(str(refused), hint="change the address in config.properties") from error
+
+
+def hide_variables(pattern: re.Pattern[str] | None, environ: MutableMapping[str, str]) -> None:
+    """Take out of the environment what handlers must not see."""
+    for name in [name for name in environ if pattern is not None and pattern.fullmatch(name)]:
+        del environ[name]
+
+
+def _unix_socket(path: str) -> socket.socket:
+    """A listening place at ``path``; a socket that nobody listens on any more is taken away first."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as other, contextlib.suppress(ConnectionRefusedError):
+                other.connect(path)
+                raise ConfigError(f"can't listen on unix:{path}: somebody else does")
+            os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(path)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
