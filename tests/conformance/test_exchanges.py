@@ -1,0 +1,99 @@
+"""Every recorded exchange, sent to a live server as raw bytes, and those of v2 to the codec alone."""
+
+from pathlib import Path
+
+import pytest
+
+from dragoman.app import find_models
+from dragoman.config import Settings
+from dragoman.engine.check import compile_check
+from dragoman.errors import DragomanError, Mismatch
+from dragoman.protocols.kserve_v2 import codec
+from dragoman.runtimes.base import Artifact
+from dragoman.runtimes.python import PythonRuntime
+from dragoman.transport.status import STATUS, error_body
+from tests.conformance.exchange import DIFFERENCES, differences, read_cases, send, to_bytes
+from tests.conformance.models import write_v2_repository
+
+FOLDERS = ("v2", "kserve")
+CASES = {folder: read_cases(Path(__file__).parent / folder) for folder in FOLDERS}
+ALL = [(folder, case) for folder in FOLDERS for case in CASES[folder]]
+IDS = [f"{folder}/{case.id}" for folder, case in ALL]
+
+# What raises or sleeps or is not there has no answer that a codec could give.
+NOT_PURE = ("exec_error", "bad_init", "nope", "multi_version/versions/2", "versions/9", "versions/abc")
+PURE = [
+    case
+    for case in CASES["v2"]
+    if case.request.get("request", "").endswith("/infer")
+    and case.request["request"].startswith("POST")
+    and case.file != "compression"
+    and not any(part in case.request["request"] for part in NOT_PURE)
+]
+
+
+@pytest.mark.parametrize(("folder", "case"), ALL, ids=IDS)
+def test_the_live_server_answers_as_promised(servers, folder, case):
+    head_only = case.request.get("request", "").startswith("HEAD")
+    answer = send(servers[folder].app.port, to_bytes(case), head_only=head_only)
+    assert differences(answer, case.expected) == []
+
+
+@pytest.mark.parametrize("case", PURE, ids=[case.id for case in PURE])
+def test_the_codec_alone_answers_as_promised(runtimes, case):
+    name = case.request["request"].split("/")[3]
+    status, body = answer_without_server(runtimes[name], name, case)
+    assert status == case.expected["status"]
+    expected = case.expected.get("body", "").encode() + bytes.fromhex(case.expected.get("raw", ""))
+    assert body == expected
+
+
+@pytest.mark.parametrize(("folder", "case"), ALL, ids=IDS)
+def test_a_case_that_differs_says_what_and_why(folder, case):
+    assert bool(case.ours) == bool(case.rows)
+    assert case.ours.keys() <= DIFFERENCES
+    same = [key for key, value in case.ours.items() if case.original.get(key) == value]
+    assert same == [], "ours repeats the original"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_case_has_a_name_of_its_own(folder):
+    ids = [case.id for case in CASES[folder]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_there_are_as_many_cases_as_there_were():
+    assert {folder: len(cases) for folder, cases in CASES.items()} == {"v2": 204, "kserve": 90}
+    assert len(PURE) > 100
+
+
+@pytest.fixture(scope="module")
+def runtimes(tmp_path_factory):
+    """The recorded models, loaded without any server."""
+    root = tmp_path_factory.mktemp("models")
+    write_v2_repository(root / "v2")
+    loaded = {}
+    for source in find_models([str(root / "v2")], Settings()):
+        if source.name != "bad_init":
+            options = {**source.options, "inputs": source.inputs, "outputs": source.outputs}
+            artifact = Artifact(
+                source.name, source.version, source.path, source.entry, options, source.trusted
+            )
+            loaded[source.name] = PythonRuntime.load(artifact)
+    return loaded
+
+
+def answer_without_server(runtime, name, case):
+    """Status and body by way of codec, check and model, with nothing between them."""
+    try:
+        length = case.header("Inference-Header-Content-Length")
+        request, wanted = codec.decode_infer(name, "1", case.body, length, runtime.signature)
+        compile_check(name, runtime.signature)(request)
+        response = runtime.execute(request)
+        response.id = request.id
+        buffers, _ = codec.encode_infer(response, wanted, runtime.signature)
+    except Mismatch as error:
+        return 400, error_body(f"[request id: {request.id or '<id_unknown>'}] {error.message}")
+    except DragomanError as error:
+        return STATUS[error.code], error_body(error.message)
+    return 200, b"".join(buffers)

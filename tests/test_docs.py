@@ -1,0 +1,52 @@
+"""What isn't documented isn't finished."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from dragoman.app import App
+from dragoman.config import Settings
+from dragoman.errors import Code
+from dragoman.transport.status import STATUS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_every_route_is_documented_and_every_documented_route_exists():
+    app = App(Settings(), [])
+
+    async def build():
+        app.build()
+
+    asyncio.run(build())
+    routes = {
+        (method, route.pattern)
+        for route in app.router.routes()
+        for method in (route.methods if len(route.methods) < 3 else ("ANY",))
+    }
+    documented = set()
+    for line in (ROOT / "docs" / "protocols.md").read_text().splitlines():
+        if match := re.match(r"\| (GET|POST|OPTIONS|ANY) \| (.*?) \|", line):
+            documented |= {(match[1], path) for path in re.findall(r"`([^`]+)`", match[2])}
+    assert routes == documented
+
+
+def test_every_code_and_its_status_are_documented():
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| (\d+|–) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    )
+    offered = {
+        code for code in Code if code not in (Code.UNAUTHORIZED, Code.FORBIDDEN)
+    }  # there are no users yet
+    assert set(rows) == {code.value for code in offered}
+    assert all(rows[code.value] in ("–", str(STATUS[code])) for code in offered)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
