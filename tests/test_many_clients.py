@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from random import Random
 
 import pytest
@@ -11,7 +10,6 @@ from dragoman.testing import TestClient
 
 CLIENTS = 64
 REQUESTS = 10_000
-LIMIT = 30.0  # seconds
 MOST_ROWS = 3
 
 
@@ -42,9 +40,7 @@ def server():
 
 @pytest.mark.parametrize("model", ["Rows", "Whole"])
 def test_each_of_many_clients_gets_its_own_answers(server, model):
-    start = time.monotonic()
     rows = asyncio.run(ask_all(server.app.port, model, REQUESTS))
-    assert time.monotonic() - start < LIMIT
     stats = server.call(lambda: server.app.engine.stats.of(model, "1").snapshot())
     counts, total = stats["histograms"]["batch"]
     assert stats["answers"] == [["v2", "ok", REQUESTS]]

@@ -55,9 +55,7 @@ def test_a_second_signal_stops_at_once_and_names_itself(folder):
 def test_a_port_that_is_taken_is_a_configuration_error_on_one_line(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        start = time.monotonic()
         done = dragoman("serve", "app.py:Sum", "--port", str(port), cwd=folder)
-        assert time.monotonic() - start < 10  # 2 on an idle machine
     assert done.returncode == 78
     error, hint = done.stderr.splitlines()
     assert error == f"error: can't listen on 127.0.0.1 port {port}: Address already in use"

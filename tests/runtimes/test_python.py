@@ -9,7 +9,6 @@ import pytest
 
 from dragoman.errors import ConfigError, InvalidInput, ModelFailed
 from dragoman.runtimes.python import PythonRuntime
-from dragoman.types import InferRequest
 
 from .conftest import arrays, artifact, ask, shapes, text
 
@@ -488,16 +487,3 @@ def test_the_operator_may_declare_label_and_limit(load: Any) -> None:
 def test_the_operator_may_not_contradict_the_model(load: Any, entry: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(SUM, outputs=[entry])
-
-
-def test_execution_costs_little_over_the_users_function(load: Any) -> None:
-    import timeit
-
-    runtime = load(SUM)
-    request: InferRequest = ask(INPUT0=ROWS, INPUT1=ROWS)
-    rounds = 20_000
-    bare = min(
-        timeit.repeat(lambda: runtime._model.predict(INPUT0=ROWS, INPUT1=ROWS), number=rounds, repeat=5)
-    )
-    whole = min(timeit.repeat(lambda: runtime.execute(request), number=rounds, repeat=5))
-    assert (whole - bare) / rounds < 10e-6  # seconds; about 1.7e-6 on a quiet machine

