@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 DRAGOMAN = (sys.executable, "-m", "dragoman")
 #: Seconds that anything may take on a machine under load.
-LIMIT = 60  # seconds after which a process counts as hung
+LIMIT = 60
 
 MODELS = """
 import os
