@@ -57,6 +57,7 @@ class FakeInstance:
         return [len(batch) for batch in self.batches]
 
     up = True
+    spare = False
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)

@@ -249,6 +249,10 @@ class Served:
     def waiting(self):
         return self.client.call(lambda: self.model.stats.waiting)
 
+    @property
+    def running(self):
+        return self.client.call(lambda: self.model.stats.running)
+
 
 @contextmanager
 def served(folder, strict=True, **settings):
@@ -286,6 +290,23 @@ def test_only_the_request_that_ran_fails_and_the_queue_is_answered(one):
     assert report.rss > 1_000_000
     assert report.id in failed.json()["error"]
     assert int(one.value("pid")) != pid
+
+
+def test_what_was_handed_over_ahead_fails_nobody(one):
+    """R1: a fast model has batches ahead; those that had not begun when it dies go to the next process."""
+    for number in range(50):
+        assert one.value("echo", float(number)) == float(number)
+    pid = int(one.value("pid"))
+    slow = one.later(("sleep", 3600.0, "victim"))
+    until((one.folder / "asleep").exists)
+    others = one.later(*[("echo", float(n)) for n in range(6)])
+    until(lambda: one.waiting + one.running == 7)
+    os.kill(pid, signal.SIGKILL)
+    (failed,) = slow()
+    assert refused_softly(failed), failed.body
+    assert [answer.json()["outputs"][0]["data"][0] for answer in others()] == [float(n) for n in range(6)]
+    assert [list(report.requests) for report in one.crashes] == [["victim"]]
+    assert one.waiting == one.running == 0
 
 
 def test_a_death_while_nothing_runs_fails_nobody(one):

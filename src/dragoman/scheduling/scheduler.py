@@ -27,7 +27,8 @@ Outcome = InferResponse | DragomanError
 #: Writes an outcome. May raise DragomanError for a response that its dialect has no words for, and is then called
 #: once more, with that error.
 Reply = Callable[[Outcome], None]
-Done = Callable[[Sequence[Outcome], float], None]
+#: Takes outcomes in order and the seconds they took; ``None`` for a batch that was not begun and has to wait again.
+Done = Callable[[Sequence[Outcome] | None, float], None]
 #: Hands out a part of the answer to the request at a place of the batch, before its last one.
 Emit = Callable[[int, InferResponse], None]
 #: Executes one request where it is called, for models whose execution takes microseconds.
@@ -72,11 +73,14 @@ class Keeper(Protocol):
 class Instance(Protocol):
     """One loaded copy of a model. ``run`` answers through ``done`` (outcomes in order, seconds of execution).
 
-    ``up`` says that it can take a batch; ``watch`` tells it whom to tell about that, beginning at once.
+    ``up`` says that it can take a batch and has none, ``spare`` that it can take one more than it has; ``watch``
+    tells it whom to tell about that, beginning at once.
     """
 
     @property
     def up(self) -> bool: ...
+    @property
+    def spare(self) -> bool: ...
     def watch(self, keeper: Keeper) -> None: ...
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None: ...
 
@@ -206,7 +210,7 @@ class Scheduler:
 
     def returned(self, instance: Instance) -> None:
         """An instance can take a batch (again)."""
-        self._idle.append(instance)
+        self._may_go(instance)
         self._dispatch()
 
     def withdrawn(self, instance: Instance) -> None:
@@ -295,11 +299,13 @@ class Scheduler:
         stats.waiting -= len(batch)
         stats.running += len(batch)
 
-        def done(outcomes: Sequence[Outcome], seconds: float) -> None:
+        def done(outcomes: Sequence[Outcome] | None, seconds: float) -> None:
             stats.running -= len(batch)
+            if outcomes is None:
+                self._put_back(batch)
+                return
             stats.executed(rows, seconds)
-            if instance.up:
-                self._idle.append(instance)
+            self._may_go(instance)
             if self._groups:
                 self._dispatch()  # the instance works on while these answers are written
             for entry, outcome in zip(batch, outcomes, strict=True):
@@ -313,6 +319,30 @@ class Scheduler:
                 _tell(batch[place].reply, batch[place].request, part)
 
         instance.run([entry.request for entry in batch], done, emit)
+        if instance.spare and instance not in self._idle:
+            self._idle.append(instance)
+
+    def _may_go(self, instance: Instance) -> None:
+        """Give it work: before the others if it has none, after them if it can take more than it has."""
+        if instance in self._idle:
+            return
+        if instance.up:
+            self._idle.appendleft(instance)
+        elif instance.spare:
+            self._idle.append(instance)
+
+    def _put_back(self, batch: list[Entry]) -> None:
+        """What was handed over and not begun is the oldest in the queue again."""
+        for entry in reversed(batch):
+            if entry.answered:
+                continue
+            entry.running = False
+            if self._joins and entry.key is None:
+                entry.key = key_of(entry.request)
+            self._stats.waiting += 1
+            self._groups.setdefault(entry.key, deque()).appendleft(entry)
+        if self._closed:
+            self._check_idle()
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:

@@ -1,7 +1,7 @@
 """A worker process from the inside: loads one runtime, answers batches until the server closes the socket.
 
-Started with ``python -m dragoman.workers.child SOCKET RING_IN RING_OUT WAKE_IN WAKE_OUT ORDER PARENT``, numbers of
-inherited files and the server's pid. Standard output and error belong to the model. Never outlives the server.
+Started with ``python -m dragoman.workers.child``, the numbers of inherited files (SOCKET RING_IN RING_OUT WAKE_IN
+COUNT_OUT WAKE_OUT ORDER) and the server's pid. Standard output and error belong to the model. Never outlives it.
 """
 
 import atexit
@@ -42,34 +42,46 @@ LOAD_FAILED: Final = 102
 OOM_SCORE: Final = "500"
 #: Bytes of one batch: the server's own limits have seen them before.
 MOST_ASKED: Final = 1 << 40
+#: Seconds that an answer may wait for the next one, so that one announcement does for both.
+_A_MOMENT: Final = 0.0002
 #: Characters of a failure's story that are told.
 _STORY: Final = 65_536
 
 
 class Line:
-    """The way to the server: frames through a ring or a file, single messages through the socket."""
+    """The way to the server: frames through a ring or a file, single messages through the socket.
+
+    Answers are counted at once and announced together: when there is nothing more to do, or when the first of them
+    has waited for a moment.
+    """
 
     def __init__(
-        self, sock: socket.socket, ring_in: Ring, ring_out: Ring, wake_in: int, wake_out: int
+        self, sock: socket.socket, ring_in: Ring, ring_out: Ring, wake_in: int, count_out: int, wake_out: int
     ) -> None:
         self._sock = sock
         self._ring_in, self._ring_out = ring_in, ring_out
-        self._wake_in, self._wake_out = wake_in, wake_out
+        self._wake_in, self._count_out, self._wake_out = wake_in, count_out, wake_out
+        self._waiting = 0  # frames that lie in the ring
+        self._unannounced = 0.0  # when the first of the answers that were not announced was sent
         self._lock = threading.Lock()
         self._poll = select.poll()
         self._poll.register(wake_in, select.POLLIN)
 
     def next(self) -> bytes | memoryview:
         """Wait for the next frame."""
-        self._poll.poll()
-        os.eventfd_read(self._wake_in)
+        if not self._waiting:
+            if self._unannounced:
+                self._announce()
+            self._poll.poll()
+            self._waiting = os.eventfd_read(self._wake_in)
+        self._waiting -= 1
         frame = self._ring_in.read()
         if frame[:1] != IN_FILE:
             return memoryview(frame)[len(HERE) :]
         _, fds, _, _ = socket.recv_fds(self._sock, 1, 1)
         return read_file(fds[0], MOST_ASKED)
 
-    def send(self, frame: Frame) -> None:
+    def send(self, frame: Frame, *, at_once: bool = True) -> None:
         """Send a frame; models may do that from threads of their own."""
         with self._lock:
             if frame.size < BIG:
@@ -81,7 +93,15 @@ class Line:
                 finally:
                     os.close(fd)
                 self._ring_out.write([IN_FILE], len(IN_FILE))
-            os.eventfd_write(self._wake_out, 1)
+            os.eventfd_write(self._count_out, 1)
+        now = time.perf_counter()
+        self._unannounced = self._unannounced or now
+        if at_once or now - self._unannounced > _A_MOMENT:
+            self._announce()
+
+    def _announce(self) -> None:
+        self._unannounced = 0.0
+        os.eventfd_write(self._wake_out, 1)
 
     def tell(self, kind: bytes, message: Any) -> None:
         """Send one message outside of the ring, length first."""
@@ -95,11 +115,11 @@ def main(arguments: Sequence[str]) -> None:
     _die_with(parent)
     for fd in fds:
         os.set_inheritable(fd, False)  # what the model starts has no business with them
-    control, ring_in, ring_out, wake_in, wake_out, order_file = fds
+    control, ring_in, ring_out, wake_in, count_out, wake_out, order_file = fds
     sock = socket.socket(fileno=control)
     order: dict[str, Any] = json.loads(bytes(read_file(order_file, LARGEST)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides
-    line = Line(sock, Ring(ring_in), Ring(ring_out), wake_in, wake_out)
+    line = Line(sock, Ring(ring_in), Ring(ring_out), wake_in, count_out, wake_out)
     _limit(order)
     try:
         runtime = _load(order)
@@ -127,7 +147,8 @@ def _serve(line: Line, runtime: Runtime, order: dict[str, Any]) -> None:
         outcomes = execute(runtime, requests, partial(_emit, line, number))
         seconds = time.perf_counter() - started
         served += len(requests)
-        line.send(encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order)))
+        answer = encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order))
+        line.send(answer, at_once=False)
         del requests, outcomes
 
 

@@ -23,6 +23,8 @@ Load = Callable[[], Runtime]
 class InlineInstance:
     """Runs where it is called. For models whose execution takes microseconds."""
 
+    spare = False
+
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
 
@@ -49,6 +51,8 @@ class InlineInstance:
 
 class ThreadInstance:
     """Loads and runs a model on its own thread. ``loaded`` is done when the model can answer, or says why not."""
+
+    spare = False
 
     def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop) -> None:
         self.loaded: Future[Runtime] = Future()

@@ -5,6 +5,9 @@
        └─ back-off ◄─── death ───┘      too many deaths ──► BROKEN ──back-off──► LOADING (a try) ──first answer──► UP
 
 A worn-out process is replaced between batches, by one that has loaded already: nobody waits for it.
+
+A model that answers in microseconds is handed batches ahead, so that it need not be woken for each. Only the first of
+them runs: the others have not begun when the process dies, and wait again.
 """
 
 import asyncio
@@ -34,6 +37,11 @@ LAST_DELAY: Final = 30.0
 #: So many deaths within so many seconds, and requests are refused at once until an answer has come.
 DEATHS: Final = 5
 WINDOW: Final = 60.0
+#: Seconds of work, and batches, that a process may have ahead.
+AHEAD: Final = 0.001
+MOST_AHEAD: Final = 16
+#: Seconds between two looks for answers that were not announced; a batch that takes longer gets no company.
+_LOOK: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class ProcessPlan:
     order: Mapping[str, Any]
     environment: Mapping[str, str] | None = None
     response_timeout: float = 0.0
+    ahead: bool = False  #: whether batches may be handed over before the one that runs is answered
     crashes: deque[CrashReport] = field(default_factory=lambda: deque(maxlen=10))
 
 
@@ -59,8 +68,12 @@ class ProcessInstance:
         self._keeper: Keeper | None = None
         self._current: _Process | None = None
         self._next: _Process | None = None  # being loaded, to take the current one's place
-        self._batch: _Batch | None = None
+        self._batches: dict[int, _Batch] = {}  # handed over, oldest first: that one runs
         self._count = 0
+        self._pace = AHEAD  # seconds a batch takes, on average
+        self._began = 0.0  # when the oldest batch became that
+        self._limit: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._delay = 0.0
         self._broken = False
@@ -81,28 +94,44 @@ class ProcessInstance:
 
     @property
     def up(self) -> bool:
-        return self._current is not None and self._batch is None
+        return self._current is not None and not self._batches
+
+    @property
+    def spare(self) -> bool:
+        return (
+            len(self._batches) < min(MOST_AHEAD, AHEAD // max(self._pace, 1e-9))
+            and self._current is not None
+            and self._plan.ahead
+            and not (self._next is not None and self._next.ready)
+        )
 
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         current = self._current
         assert current is not None
         self._count += 1
-        self._batch = batch = _Batch(self._count, requests, done, emit, time.perf_counter())
-        if self._plan.response_timeout:
-            batch.timer = self._loop.call_later(self._plan.response_timeout, self._overdue, batch)
+        now = time.perf_counter()
+        if not self._batches:
+            self._began = now
+            if self._plan.response_timeout and self._limit is None:
+                self._limit = self._loop.call_later(self._plan.response_timeout, self._check_time)
+        elif self._look is None:
+            self._look = self._loop.call_later(_LOOK, self._look_for_answers, next(iter(self._batches)))
+        self._batches[self._count] = _Batch(self._count, requests, done, emit, now)
         try:
             current.worker.send(self._count, requests)
         except Exception as error:  # the process has seen nothing of it
             failure = secrets.token_hex(4)
             log.exception("a request could not be handed over", extra={**self._labels, "id": failure})
             reason = f"the request could not be handed over; the server's log has it under id {failure}"
-            self._fail(error if isinstance(error, DragomanError) else Internal(reason))
+            refusal = error if isinstance(error, DragomanError) else Internal(reason)
+            self._finish(self._count, [refusal] * len(requests), 0.0)
 
     def close(self, when_ended: Callable[[], None]) -> None:
         """Let the processes end, and tell when they have. Nothing is running."""
         self._when_ended = when_ended
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._limit, self._look):
+            if timer is not None:
+                timer.cancel()
         self._current = self._next = None
         for process in tuple(self._processes):
             if process.ready:
@@ -124,14 +153,18 @@ class ProcessInstance:
         elif self.loaded.result()[0] != signature:
             process.worker.end("the model's signature has changed since it was loaded first")
             return
-        if self._batch is None and self._take_over(process) and self._keeper is not None:
-            self._keeper.returned(self)
-        # else it takes over when the batch is answered
+        if not self._batches:
+            if self._take_over(process) and self._keeper is not None:
+                self._keeper.returned(self)
+        elif self._keeper is not None:
+            self._keeper.withdrawn(self)  # it takes over when the last batch is answered
 
     def process_answered(self, process: "_Process", answer: Outcomes | Part) -> None:
-        batch = self._batch
-        if process is not self._current or batch is None or answer.number != batch.number:
+        if process is not self._current:
             return  # of a batch that has been given up
+        batch = next(iter(self._batches.values()), None)
+        if batch is None or answer.number != batch.number:
+            raise Damaged(f"an answer to batch {answer.number} out of turn")
         if isinstance(answer, Part):
             if answer.place < len(batch.requests):
                 batch.emit(answer.place, answer.response)
@@ -146,7 +179,9 @@ class ProcessInstance:
         if answer.rotten and self._next is None and self._timer is None:
             log.info("replacing a worker", extra={**self._labels, "why": answer.rotten})
             self._spawn()
-        self._finish(outcomes, min(answer.seconds, time.perf_counter() - batch.started))
+        seconds = min(answer.seconds, time.perf_counter() - batch.started)
+        self._pace += (seconds - self._pace) / 8
+        self._finish(batch.number, outcomes, seconds)
 
     def process_ended(self, process: "_Process", cause: str, failure: dict[str, str] | None) -> None:
         self._processes.discard(process)
@@ -209,33 +244,57 @@ class ProcessInstance:
             old.worker.stop()
         return old is None
 
-    def _finish(self, outcomes: Sequence[Outcome], seconds: float) -> None:
-        batch, self._batch = self._batch, None
-        assert batch is not None
-        if batch.timer is not None:
-            batch.timer.cancel()
-        if self._next is not None and self._next.ready:
+    def _finish(self, number: int, outcomes: Sequence[Outcome], seconds: float) -> None:
+        batch = self._batches.pop(number)
+        self._began = time.perf_counter()
+        if not self._batches and self._next is not None and self._next.ready:
             self._take_over(self._next)
         batch.done(outcomes, seconds)
 
-    def _overdue(self, batch: "_Batch") -> None:
+    def _check_time(self) -> None:
         """No answer in time: the process is given up, and one takes its place at once."""
-        process = self._current
-        if batch is not self._batch or process is None:
+        self._limit = None
+        process, limit = self._current, self._plan.response_timeout
+        if process is None or not self._batches:
             return
-        limit = self._plan.response_timeout
+        left = self._began + limit - time.perf_counter()
+        if left > 0:
+            self._limit = self._loop.call_later(left, self._check_time)
+            return
         cause = f"no answer within {limit:g} s"
         process.worker.end(cause)
         self._current = None
-        self._report(process, cause, batch.requests)
+        self._report(process, cause, self._running)
         if self._next is None:
             self._spawn()
-        self._fail(DeadlineExceeded(f"model {self._plan.model!r} did not answer within {limit:g} s"))
+        self._lose(DeadlineExceeded(f"model {self._plan.model!r} did not answer within {limit:g} s"))
 
-    def _fail(self, error: DragomanError) -> None:
-        batch = self._batch
-        assert batch is not None
-        self._finish([error] * len(batch.requests), time.perf_counter() - batch.started)
+    def _look_for_answers(self, oldest: int) -> None:
+        """Answers may wait for one that takes long: they are taken, and nothing more goes to that process."""
+        self._look = None
+        if self._current is not None:
+            self._current.worker.collect()
+        if len(self._batches) < 2:
+            return
+        number = next(iter(self._batches))
+        if number == oldest and self._keeper is not None:
+            self._keeper.withdrawn(self)
+        self._look = self._loop.call_later(_LOOK, self._look_for_answers, number)
+
+    @property
+    def _running(self) -> Sequence[InferRequest]:
+        """What the process is working on."""
+        return next(iter(self._batches.values())).requests if self._batches else ()
+
+    def _lose(self, error: DragomanError) -> None:
+        """The process is gone: the batch that ran fails, and those that had not begun wait again."""
+        first, *others = self._batches
+        if self._keeper is not None:
+            self._keeper.withdrawn(self)
+        for number in reversed(others):
+            self._batches.pop(number).done(None, 0.0)
+        batch = self._batches[first]
+        self._finish(first, [error] * len(batch.requests), time.perf_counter() - self._began)
 
     def _report(self, process: "_Process", cause: str, taken: Sequence[InferRequest]) -> CrashReport:
         requests = [request.id for request in taken if request.id]
@@ -257,16 +316,16 @@ class ProcessInstance:
 
     def _died(self, process: "_Process", cause: str, *, was_current: bool) -> None:
         """A process that nobody had given up has ended; only the current one takes its batch with it."""
-        batch = self._batch if was_current else None
-        report = self._report(process, cause, batch.requests if batch is not None else ())
-        if was_current and batch is None and self._keeper is not None:
+        report = self._report(process, cause, self._running if was_current else ())
+        if was_current and self._keeper is not None:
             self._keeper.withdrawn(self)
-        self._count_death(cause)
-        if self._next is None and self._timer is None:
-            self._timer = self._loop.call_later(self._back_off(), self._spawn)
-        if batch is not None:
+        missing = self._next is None and self._timer is None
+        if was_current and self._batches:
             reason = f"the worker of model {self._plan.model!r} died: {cause} (crash report {report.id})"
-            self._fail(WorkerDied(reason))
+            self._lose(WorkerDied(reason))
+        self._count_death(cause)
+        if missing:
+            self._timer = self._loop.call_later(self._back_off(), self._spawn)
 
     def _count_death(self, cause: str) -> None:
         now = time.monotonic()
@@ -292,9 +351,9 @@ class ProcessInstance:
 
 
 class _Batch:
-    """What the current process is working on."""
+    """What the current process was handed."""
 
-    __slots__ = ("done", "emit", "number", "requests", "started", "timer")
+    __slots__ = ("done", "emit", "number", "requests", "started")
 
     def __init__(
         self, number: int, requests: Sequence[InferRequest], done: Done, emit: Emit, started: float
@@ -304,7 +363,6 @@ class _Batch:
         self.done = done
         self.emit = emit
         self.started = started
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class _Process:

@@ -90,7 +90,7 @@ class Worker:
         ]
         loop.add_reader(self._exit, self._exited)
         loop.add_reader(self._sock, self._hear)
-        loop.add_reader(self._wake_out, self._collect)
+        loop.add_reader(self._wake_out, self._announced)
 
     def _open(self, undo: ExitStack) -> None:
         """Open the ways to it; both sides' eventfds never block, so that nothing written to one stops us."""
@@ -102,8 +102,10 @@ class Worker:
         undo.callback(self._ring_in.close)
         self._ring_out = Ring.create()
         undo.callback(self._ring_out.close)
-        self._wake_in = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_NONBLOCK)
+        self._wake_in = os.eventfd(0, os.EFD_NONBLOCK)
         undo.callback(os.close, self._wake_in)
+        self._count_out = os.eventfd(0, os.EFD_NONBLOCK)
+        undo.callback(os.close, self._count_out)
         self._wake_out = os.eventfd(0, os.EFD_NONBLOCK)
         undo.callback(os.close, self._wake_out)
 
@@ -113,7 +115,7 @@ class Worker:
         text = json.dumps(order, default=str).encode()
         told = write_file([text], len(text))
         rings = [self._ring_in.fd, self._ring_out.fd]
-        inherited = [self._theirs.fileno(), *rings, self._wake_in, self._wake_out, told]
+        inherited = [self._theirs.fileno(), *rings, self._wake_in, self._count_out, self._wake_out, told]
         try:
             process = subprocess.Popen(
                 [
@@ -148,7 +150,7 @@ class Worker:
         return fds
 
     def send(self, number: int, requests: Sequence[InferRequest]) -> None:
-        """Hand over a batch. The one before must have been answered. Raises for what can't be put into words."""
+        """Hand over a batch. Raises for what can't be put into words."""
         frame = encode_requests(number, requests)
         if frame.size < BIG:
             self._write([HERE, *frame.pieces], frame.size + len(HERE))
@@ -245,10 +247,17 @@ class Worker:
             else:
                 self._failure = {key: str(message[key]) for key in ("reason", "hint", "traceback")}
 
-    def _collect(self) -> None:
-        """Take the frames that were counted."""
+    def _announced(self) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake_out)
+        self.collect()
+
+    def collect(self) -> None:
+        """Take the frames that were counted, announced or not."""
+        if self._distrusted:
+            return
         try:
-            count = os.eventfd_read(self._wake_out)
+            count = os.eventfd_read(self._count_out)
         except BlockingIOError:
             return
         try:
@@ -284,8 +293,7 @@ class Worker:
         if not self._distrusted:
             while self._hear():
                 pass
-        if not self._distrusted:
-            self._collect()
+        self.collect()
         for output in self._outputs:
             output.drain()
         self._release()
@@ -301,7 +309,7 @@ class Worker:
         self._loop.remove_reader(self._wake_out)
         for ring in (self._ring_in, self._ring_out):
             ring.close()
-        for fd in (self._wake_in, self._wake_out, self._exit, *self._files):
+        for fd in (self._wake_in, self._count_out, self._wake_out, self._exit, *self._files):
             os.close(fd)
         self._sock.close()
 
