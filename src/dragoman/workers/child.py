@@ -209,6 +209,8 @@ def _limit(order: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if order["max_memory"]:  # data, not address space: libraries map much more than they use
         resource.setrlimit(resource.RLIMIT_DATA, (order["max_memory"], order["max_memory"]))
+    with suppress(OSError):  # waking it up does not stop the server, which has more to send
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with suppress(OSError):  # a container may forbid it, and other systems don't have it
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
 
