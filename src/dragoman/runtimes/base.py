@@ -2,7 +2,7 @@
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +66,19 @@ class Runtime(ABC):
 
         ``emit(place, response)`` hands out a part of a request's answer (``final`` false) before its last one.
         """
+        raise NotImplementedError
+
+    #: Executions may run side by side, as coroutines: a worker process then starts each batch as it comes.
+    concurrent: bool = False
+
+    async def execute_concurrently(
+        self, requests: Sequence[InferRequest], emit: Emit
+    ) -> Sequence[InferResponse | DragomanError]:
+        """``execute_requests`` as a coroutine; only where ``concurrent`` is true."""
+        raise NotImplementedError
+
+    def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the runtime's own event loop; only where ``concurrent`` is true."""
         raise NotImplementedError
 
     def close(self) -> None:  # noqa: B027 - most runtimes have nothing to give back

@@ -4,6 +4,7 @@ Started with ``python -m dragoman.workers.child``, the numbers of inherited file
 COUNT_OUT WAKE_OUT ORDER) and the server's pid. Standard output and error belong to the model. Never outlives it.
 """
 
+import asyncio
 import atexit
 import ctypes
 import gc
@@ -18,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,8 @@ from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Outcome
-from dragoman.types import InferResponse
-from dragoman.workers.execution import execute
+from dragoman.types import InferRequest, InferResponse
+from dragoman.workers.execution import execute, execute_concurrently
 from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
 from dragoman.workers.shared import BIG, HERE, IN_FILE, LARGEST, Ring, read_file, write_file
 from dragoman.workers.signatures import describe_signature
@@ -74,6 +75,21 @@ class Line:
                 self._announce()
             self._poll.poll()
             self._waiting = os.eventfd_read(self._wake_in)
+        return self._take()
+
+    @property
+    def wake_in(self) -> int:
+        """Readable when frames have come."""
+        return self._wake_in
+
+    def arrived(self) -> Iterator[bytes | memoryview]:
+        """Those that have come, without waiting for more."""
+        with suppress(BlockingIOError):
+            self._waiting += os.eventfd_read(self._wake_in)
+        while self._waiting:
+            yield self._take()
+
+    def _take(self) -> bytes | memoryview:
         self._waiting -= 1
         frame = self._ring_in.read()
         if frame[:1] != IN_FILE:
@@ -127,9 +143,14 @@ def main(arguments: Sequence[str]) -> None:
         line.tell(b"X", _failure(error))
         os._exit(LOAD_FAILED)
     _log()
-    line.tell(b"L", {"signature": describe_signature(runtime.signature), "fast": runtime.fast})
+    hello = {"signature": describe_signature(runtime.signature), "fast": runtime.fast}
+    line.tell(b"L", hello | {"concurrent": runtime.concurrent})
     gc.freeze()
-    _serve(line, runtime, order)
+    if runtime.concurrent:
+        runtime.finish(_serve_concurrently(line, runtime, order))
+        runtime.close()
+    else:
+        _serve(line, runtime, order)
     atexit._run_exitfuncs()
     os._exit(0)  # without waiting for threads that the model has left running
 
@@ -150,6 +171,33 @@ def _serve(line: Line, runtime: Runtime, order: dict[str, Any]) -> None:
         answer = encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order))
         line.send(answer, at_once=False)
         del requests, outcomes
+
+
+async def _serve_concurrently(line: Line, runtime: Runtime, order: dict[str, Any]) -> None:
+    """Start every batch as it comes, on the runtime's event loop; answers go as they are ready."""
+    tasks: set[asyncio.Task[None]] = set()
+    leaving = asyncio.Event()
+    served = 0
+
+    async def answer(number: int, requests: Sequence[InferRequest]) -> None:
+        nonlocal served
+        started = time.perf_counter()
+        outcomes = await execute_concurrently(runtime, requests, partial(_emit, line, number))
+        seconds = time.perf_counter() - started
+        served += len(requests)
+        line.send(encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order)))
+
+    def hear() -> None:
+        for frame in line.arrived():
+            if not frame:
+                leaving.set()
+                return
+            task = asyncio.create_task(answer(*decode_requests(frame)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    asyncio.get_running_loop().add_reader(line.wake_in, hear)
+    await leaving.wait()
 
 
 def _emit(line: Line, number: int, place: int, response: InferResponse) -> None:

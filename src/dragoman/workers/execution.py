@@ -46,11 +46,26 @@ def execute_one(runtime: Runtime, request: InferRequest) -> Outcome:
 
 def _execute_requests(runtime: Runtime, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
     try:
-        outcomes = runtime.execute_requests(requests, emit)
+        return _counted(runtime.execute_requests(requests, emit), requests)
     except DragomanError as error:
         return [error] * len(requests)
     except BaseException as error:
         return [_failed(requests[0], error)] * len(requests)
+
+
+async def execute_concurrently(
+    runtime: Runtime, requests: Sequence[InferRequest], emit: Emit
+) -> Sequence[Outcome]:
+    """``execute`` for a runtime that is ``concurrent``; never raises."""
+    try:
+        return _counted(await runtime.execute_concurrently(requests, emit), requests)
+    except DragomanError as error:
+        return [error] * len(requests)
+    except BaseException as error:
+        return [_failed(requests[0], error)] * len(requests)
+
+
+def _counted(outcomes: Sequence[Outcome], requests: Sequence[InferRequest]) -> Sequence[Outcome]:
     if len(outcomes) != len(requests):
         failure = ModelFailed(
             f"model {requests[0].model!r} answered {len(outcomes)} of {len(requests)} requests"

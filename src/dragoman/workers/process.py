@@ -7,7 +7,8 @@
 A worn-out process is replaced between batches, by one that has loaded already: nobody waits for it.
 
 A model that answers in microseconds is handed batches ahead, so that it need not be woken for each. Only the first of
-them runs: the others have not begun when the process dies, and wait again.
+them runs: the others have not begun when the process dies, and wait again. A model that answers several side by side
+gets them as they come.
 """
 
 import asyncio
@@ -40,6 +41,8 @@ WINDOW: Final = 60.0
 #: Seconds of work, and batches, that a process may have ahead.
 AHEAD: Final = 0.001
 MOST_AHEAD: Final = 16
+#: Batches that a process may work on side by side, if its model can.
+SIDE_BY_SIDE: Final = 128
 #: Seconds between two looks for answers that were not announced; a batch that takes longer gets no company.
 _LOOK: Final = 0.005
 
@@ -68,7 +71,8 @@ class ProcessInstance:
         self._keeper: Keeper | None = None
         self._current: _Process | None = None
         self._next: _Process | None = None  # being loaded, to take the current one's place
-        self._batches: dict[int, _Batch] = {}  # handed over, oldest first: that one runs
+        self._batches: dict[int, _Batch] = {}  # handed over, oldest first: that one runs, or all do
+        self._concurrent = False
         self._count = 0
         self._pace = AHEAD  # seconds a batch takes, on average
         self._began = 0.0  # when the oldest batch became that
@@ -98,12 +102,12 @@ class ProcessInstance:
 
     @property
     def spare(self) -> bool:
-        return (
-            len(self._batches) < min(MOST_AHEAD, AHEAD // max(self._pace, 1e-9))
-            and self._current is not None
-            and self._plan.ahead
-            and not (self._next is not None and self._next.ready)
-        )
+        if self._current is None or (self._next is not None and self._next.ready):
+            return False
+        if self._concurrent:
+            return len(self._batches) < SIDE_BY_SIDE
+        most = min(MOST_AHEAD, AHEAD // max(self._pace, 1e-9))
+        return self._plan.ahead and len(self._batches) < most
 
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         current = self._current
@@ -114,7 +118,7 @@ class ProcessInstance:
             self._began = now
             if self._plan.response_timeout and self._limit is None:
                 self._limit = self._loop.call_later(self._plan.response_timeout, self._check_time)
-        elif self._look is None:
+        elif self._look is None and not self._concurrent:
             self._look = self._loop.call_later(_LOOK, self._look_for_answers, next(iter(self._batches)))
         self._batches[self._count] = _Batch(self._count, requests, done, emit, now)
         try:
@@ -145,6 +149,7 @@ class ProcessInstance:
 
     def process_loaded(self, process: "_Process", hello: dict[str, Any]) -> None:
         signature, fast = read_signature(hello["signature"]), bool(hello["fast"])
+        self._concurrent = bool(hello["concurrent"])
         if self._when_ended is not None or self.loaded.cancelled():
             process.worker.stop()
             return
@@ -162,8 +167,8 @@ class ProcessInstance:
     def process_answered(self, process: "_Process", answer: Outcomes | Part) -> None:
         if process is not self._current:
             return  # of a batch that has been given up
-        batch = next(iter(self._batches.values()), None)
-        if batch is None or answer.number != batch.number:
+        batch = self._batches.get(answer.number)
+        if batch is None or (not self._concurrent and answer.number != next(iter(self._batches))):
             raise Damaged(f"an answer to batch {answer.number} out of turn")
         if isinstance(answer, Part):
             if answer.place < len(batch.requests):
@@ -246,7 +251,10 @@ class ProcessInstance:
 
     def _finish(self, number: int, outcomes: Sequence[Outcome], seconds: float) -> None:
         batch = self._batches.pop(number)
-        self._began = time.perf_counter()
+        if not self._concurrent:
+            self._began = time.perf_counter()
+        elif self._batches:
+            self._began = next(iter(self._batches.values())).started
         if not self._batches and self._next is not None and self._next.ready:
             self._take_over(self._next)
         batch.done(outcomes, seconds)
@@ -284,17 +292,19 @@ class ProcessInstance:
     @property
     def _running(self) -> Sequence[InferRequest]:
         """What the process is working on."""
-        return next(iter(self._batches.values())).requests if self._batches else ()
+        running = list(self._batches.values())[: None if self._concurrent else 1]
+        return [request for batch in running for request in batch.requests]
 
     def _lose(self, error: DragomanError) -> None:
-        """The process is gone: the batch that ran fails, and those that had not begun wait again."""
-        first, *others = self._batches
+        """The process is gone: the batches that ran fail, and those that had not begun wait again."""
         if self._keeper is not None:
             self._keeper.withdrawn(self)
-        for number in reversed(others):
-            self._batches.pop(number).done(None, 0.0)
-        batch = self._batches[first]
-        self._finish(first, [error] * len(batch.requests), time.perf_counter() - self._began)
+        running = list(self._batches)
+        while len(running) > 1 and not self._concurrent:
+            self._batches.pop(running.pop()).done(None, 0.0)
+        seconds = time.perf_counter() - self._began
+        for number in running:
+            self._finish(number, [error] * len(self._batches[number].requests), seconds)
 
     def _report(self, process: "_Process", cause: str, taken: Sequence[InferRequest]) -> CrashReport:
         requests = [request.id for request in taken if request.id]

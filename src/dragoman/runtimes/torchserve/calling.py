@@ -4,6 +4,7 @@ Knows the handler's contract, not how it was found.
 """
 
 import asyncio
+import inspect
 import logging
 import re
 import time
@@ -49,33 +50,52 @@ class Call:
         self._model, self._batch, self._places, self._emit = model, batch, places, emit
         self._ids = list(_unique(request.id for request in batch))
         self._processors: list[RequestProcessor] = []
+        self._started = 0.0
         self.failed = False
         self.sent = False
 
     def run(self) -> list[Outcome]:
         """An outcome for each request. Never raises for what the handler does."""
-        model, context = self._model, self._model.context
+        rows = self._begin()
+        try:
+            items = self._ask(rows)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            return self._end(self._failure(error))
+        return self._end(items)
+
+    async def run_concurrently(self) -> list[Outcome]:
+        """The same for a handler that is a coroutine, while others of its calls may be under way."""
+        rows = self._begin()
+        try:
+            items = self._model.handle(rows, self._model.context)
+            if inspect.isawaitable(items):
+                items = await items
+            return self._end(_checked(items, rows))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            return self._end(self._failure(error))
+
+    def _begin(self) -> list[dict[str, Any]]:
+        model = self._model
         rows = []
         for request in self._batch:
             row, headers = to_row(request, model.decode, model.envelope)
             rows.append(row)
             self._processors.append(RequestProcessor(headers))
-        context.cl_socket = Channel(self._send)
-        started = time.perf_counter()
+        model.context.cl_socket = Channel(self._send)
+        self._started = time.perf_counter()
         self._present(range(len(rows)))
-        items: list[Any] | None = None
-        try:
-            items = self._ask(rows)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            failure = self._failure(error)
-        self._present(range(len(rows)))
-        taken = round((time.perf_counter() - started) * 1000, 2)
+        return rows
+
+    def _end(self, items: list[Any] | PredictionFailed) -> list[Outcome]:
+        context = self._model.context
+        self._present(range(len(self._batch)))
+        taken = round((time.perf_counter() - self._started) * 1000, 2)
         context.metrics.add_time("PredictionTime", taken, None, "ms")
         context.cl_socket = None
         context.metrics.flush()
-        if items is None:
+        if isinstance(items, PredictionFailed):
             self.failed = True
-            return [PredictionFailed(failure.message, failure.status) for _ in self._batch]
+            return [PredictionFailed(items.message, items.status) for _ in self._batch]
         return [self._answer(place, item) for place, item in enumerate(items)]
 
     def _present(self, which: Sequence[int]) -> None:
@@ -89,7 +109,7 @@ class Call:
         """The handler's items. In continuous batching it is asked again until every request is done."""
         model, context = self._model, self._model.context
         context.stopping_criteria = None
-        items = self._checked(rows)
+        items = self._call(rows)
         if not (model.continuous and context.stopping_criteria):
             return items
         last: dict[int, Any] = {}
@@ -105,17 +125,10 @@ class Call:
             if not running:
                 return [last[place] for place in range(len(rows))]
             self._present(running)
-            items = self._checked([rows[place] for place in running])
+            items = self._call([rows[place] for place in running])
 
-    def _checked(self, rows: list[dict[str, Any]]) -> list[Any]:
-        items = self._model.finish(self._model.handle(rows, self._model.context))
-        if not isinstance(items, list):
-            log.error("the handler returned %s, not a list", type(items).__name__)
-            raise PredictionFailed("Invalid model predict output")
-        if len(items) != len(rows):
-            log.error("the handler returned %d items for %d requests", len(items), len(rows))
-            raise PredictionFailed("number of batch response mismatched")
-        return items
+    def _call(self, rows: list[dict[str, Any]]) -> list[Any]:
+        return _checked(self._model.finish(self._model.handle(rows, self._model.context)), rows)
 
     def _failure(self, error: BaseException) -> PredictionFailed:
         """What the clients get for it; the log has the rest."""
@@ -147,6 +160,17 @@ class Call:
                 response.parameters["status"] = part.code
             self.sent = True
             self._emit(self._places[place], response)
+
+
+def _checked(items: Any, rows: Sequence[Any]) -> list[Any]:
+    """Raises PredictionFailed unless there is an item for each row."""
+    if not isinstance(items, list):
+        log.error("the handler returned %s, not a list", type(items).__name__)
+        raise PredictionFailed("Invalid model predict output")
+    if len(items) != len(rows):
+        log.error("the handler returned %d items for %d requests", len(items), len(rows))
+        raise PredictionFailed("number of batch response mismatched")
+    return items
 
 
 def together(requests: Sequence[InferRequest]) -> Iterator[list[int]]:

@@ -4,12 +4,14 @@ Knows manifest, configuration and options; the handler's contract is in ``callin
 """
 
 import asyncio
+import copy
 import inspect
 import json
 import os
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -79,6 +81,7 @@ class TorchServeRuntime(Runtime):
             raise
         decode: bool = options.get("decode_input_request", True)
         continuous = bool(config.get("continuousBatching"))
+        self.concurrent = bool(config.get("asyncCommunication"))
         self._model = Model(handle, context, self.finish, artifact.version, envelope, decode, continuous)
 
     @classmethod
@@ -121,6 +124,15 @@ class TorchServeRuntime(Runtime):
             if call.failed and len(batch) > 1 and not call.sent and self._isolates:
                 found = [Call(self._model, [requests[place]], [place], emit).run()[0] for place in places]
             outcomes.update(zip(places, found, strict=True))
+        return [outcomes[place] for place in range(len(requests))]
+
+    async def execute_concurrently(self, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
+        """The same beside other calls of the handler, each with a context of its own."""
+        outcomes: dict[int, Outcome] = {}
+        for places in together(requests):
+            batch = [requests[place] for place in places]
+            call = Call(replace(self._model, context=copy.copy(self._model.context)), batch, places, emit)
+            outcomes.update(zip(places, await call.run_concurrently(), strict=True))
         return [outcomes[place] for place in range(len(requests))]
 
     def take_metrics(self) -> list[Metric]:
