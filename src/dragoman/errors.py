@@ -40,6 +40,10 @@ class Mismatch(InvalidInput):
     """The request's tensors are not those of the model's signature."""
 
 
+class SequenceUnknown(InvalidInput):
+    """The request goes on with a sequence that has not begun, or has ended."""
+
+
 class NotFound(DragomanError):
     """No such model, version or route."""
 

@@ -120,6 +120,19 @@ class ModelSettings:
     install_requirements: bool = setting(
         False, "install the requirements.txt of an archive into an environment of its own, built once"
     )
+    sequences: int = setting(
+        0,
+        "most sequences at once of a model that remembers: each stays with one instance, a batch has one request of"
+        " each, up to max_batch; 0 is a model without sequences",
+        least=0,
+    )
+    sequence_queue: int = setting(1, "requests of one sequence that may wait; more are answered 503", least=1)
+    sequence_idle: float = setting(
+        0.0, "seconds without a request after which a sequence ends; 0 is no limit", unit="seconds", least=0
+    )
+    sequence_timeout: float = setting(
+        0.0, "seconds that a sequence may last; 0 is no limit", unit="seconds", least=0
+    )
     max_requests: int = setting(0, "requests after which a process is replaced; 0 is no limit", least=0)
     max_rss: int = setting(
         0, "bytes of memory in use after which a process is replaced; 0 is no limit", unit="bytes", least=0

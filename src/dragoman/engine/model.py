@@ -9,6 +9,7 @@ from dragoman.engine.check import compile_check
 from dragoman.errors import ConfigError, DragomanError
 from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
 from dragoman.scheduling.scheduler import Clock, Entry, Reply, Scheduler
+from dragoman.scheduling.sequence import Limits, SequenceScheduler
 from dragoman.stats import ModelStats
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
@@ -40,16 +41,7 @@ class Model:
         self._pool = pool
         self._clock = clock
         self._check = compile_check(name, self.signature)
-        self._scheduler = Scheduler(
-            pool.instances,
-            _policy(self.signature, settings, pool.takes_requests),
-            stats,
-            clock,
-            queue_size=settings.queue_size,
-            batched=self.signature.batched,
-            alike=not pool.takes_requests,
-            now=pool.now,
-        )
+        self._scheduler = _scheduler(self.signature, settings, pool, stats, clock)
 
     def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
         """Check and queue a request; ``None`` if it has been answered already.
@@ -96,6 +88,31 @@ def _signature(signature: Signature, settings: ModelSettings) -> Signature:
                 hint="remove max_batch, or export the model with a dynamic first dimension",
             )
     return replace(signature, batched=True, max_batch=settings.max_batch)
+
+
+def _scheduler(
+    signature: Signature, settings: ModelSettings, pool: Pool, stats: ModelStats, clock: Clock
+) -> Scheduler:
+    if settings.sequences:
+        places = settings.max_batch or 1 if pool.takes_requests else 1
+        limits = Limits(
+            places,
+            settings.sequences,
+            settings.sequence_queue,
+            settings.sequence_idle,
+            settings.sequence_timeout,
+        )
+        return SequenceScheduler(pool.instances, limits, stats, clock, settings.queue_size)
+    return Scheduler(
+        pool.instances,
+        _policy(signature, settings, pool.takes_requests),
+        stats,
+        clock,
+        queue_size=settings.queue_size,
+        batched=signature.batched,
+        alike=not pool.takes_requests,
+        now=pool.now,
+    )
 
 
 def _policy(signature: Signature, settings: ModelSettings, takes_requests: bool) -> Policy:

@@ -135,7 +135,20 @@ def apply(said: TorchServeSettings, defaults: ModelSettings) -> ModelSettings:
         settings = replace(settings, response_timeout=float(said.response_timeout_s))
     if said.job_queue_size:
         settings = replace(settings, queue_size=said.job_queue_size)
-    return settings
+    return apply_sequences(said, settings)
+
+
+def apply_sequences(said: TorchServeSettings, settings: ModelSettings) -> ModelSettings:
+    """A model is stateful if its file says so, or how long a sequence may be idle."""
+    if not said.sequence_batching and not said.sequence_max_idle_ms:
+        return settings
+    return replace(
+        settings,
+        sequences=said.max_sequences,
+        sequence_queue=said.max_sequence_queue,
+        sequence_idle=said.sequence_max_idle_ms / 1000,
+        sequence_timeout=said.sequence_timeout_ms / 1000,
+    )
 
 
 def _weigh(root: Any, name: str) -> None:

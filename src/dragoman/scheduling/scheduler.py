@@ -184,14 +184,9 @@ class Scheduler:
             if request.deadline is not None and self._overdue(entry, request.deadline):
                 return entry
             stats.waiting += 1
-            self._run([entry])
+            self._run([entry], self._idle.popleft())
             return entry
-        if self.broken:
-            raise NotReady(f"model {request.model!r} can't answer: {next(iter(self._failing.values()))}")
-        if stats.waiting >= self._queue_size:
-            raise Overloaded(
-                f"model {request.model!r} has {stats.waiting} requests waiting, its queue is full"
-            )
+        self._admit(request)
         if request.deadline is not None and self._overdue(entry, request.deadline):
             return entry
         if self._joins:
@@ -201,6 +196,16 @@ class Scheduler:
         if self._idle:
             self._dispatch()
         return entry
+
+    def _admit(self, request: InferRequest) -> None:
+        """Raise NotReady or Overloaded if it can't wait."""
+        if self._closed:
+            raise NotReady(f"model {request.model!r} is being unloaded")
+        if self.broken:
+            raise NotReady(f"model {request.model!r} can't answer: {next(iter(self._failing.values()))}")
+        waiting = self._stats.waiting
+        if waiting >= self._queue_size:
+            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, its queue is full")
 
     def close(self, when_idle: Callable[[], None]) -> None:
         """Take nothing more; call ``when_idle`` as soon as everything accepted has been answered and executed."""
@@ -270,7 +275,7 @@ class Scheduler:
             batch = self._next_batch()
             if not batch:
                 return
-            self._run(batch)
+            self._run(batch, self._idle.popleft())
 
     def _next_batch(self) -> list[Entry]:
         """What may go now, of the group with the oldest request that may; if none may, sets the timer."""
@@ -287,8 +292,7 @@ class Scheduler:
         self._wake_at(wake_at)
         return []
 
-    def _run(self, batch: list[Entry]) -> None:
-        instance = self._idle.popleft()
+    def _run(self, batch: list[Entry], instance: Instance) -> None:
         stats = self._stats
         now = self.clock.time()
         rows = 0
@@ -306,6 +310,7 @@ class Scheduler:
                 return
             stats.executed(rows, seconds)
             self._may_go(instance)
+            self._ran(batch)
             if self._groups:
                 self._dispatch()  # the instance works on while these answers are written
             for entry, outcome in zip(batch, outcomes, strict=True):
@@ -321,6 +326,9 @@ class Scheduler:
         instance.run([entry.request for entry in batch], done, emit)
         if instance.spare and instance not in self._idle:
             self._idle.append(instance)
+
+    def _ran(self, batch: list[Entry]) -> None:
+        """For schedulers that remember what ran."""
 
     def _may_go(self, instance: Instance) -> None:
         """Give it work: before the others if it has none, after them if it can take more than it has."""

@@ -77,7 +77,7 @@ async def _start_processes(
         _order(artifact, runtime, settings),
         environment,
         response_timeout=settings.response_timeout,
-        ahead=settings.max_batch <= 1,  # else it is better to wait for company
+        ahead=settings.max_batch <= 1 and not settings.sequences,  # else it is better to wait for company
     )
     processes = [ProcessInstance(plan, number, loop) for number in range(settings.instances)]
     try:

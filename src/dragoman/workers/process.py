@@ -159,7 +159,10 @@ class ProcessInstance:
             process.worker.end("the model's signature has changed since it was loaded first")
             return
         if not self._batches:
-            if self._take_over(process) and self._keeper is not None:
+            if self._current is not None and self._keeper is not None:
+                self._keeper.withdrawn(self)  # what the old one remembers goes with it
+            self._take_over(process)
+            if self._keeper is not None:
                 self._keeper.returned(self)
         elif self._keeper is not None:
             self._keeper.withdrawn(self)  # it takes over when the last batch is answered
@@ -242,12 +245,11 @@ class ProcessInstance:
             return
         self._processes.add(self._next)
 
-    def _take_over(self, process: "_Process") -> bool:
-        """Let the next process be the current one; true if there was none before."""
+    def _take_over(self, process: "_Process") -> None:
+        """Let the next process be the current one."""
         old, self._current, self._next = self._current, process, None
         if old is not None:
             old.worker.stop()
-        return old is None
 
     def _finish(self, number: int, outcomes: Sequence[Outcome], seconds: float) -> None:
         batch = self._batches.pop(number)

@@ -11,12 +11,12 @@ time limits        the yaml, 120 s where there is a yaml that doesn't say; witho
 =================  =========================================================================================
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dragoman.config import ModelSettings
 from dragoman.profiles.torchserve.settings import Configuration, Table
-from dragoman.repository.model_yaml import TorchServeSettings
+from dragoman.repository.model_yaml import TorchServeSettings, apply_sequences
 
 DEFAULT_BATCH_SIZE: Final = 1
 DEFAULT_BATCH_DELAY: Final = 100  # milliseconds
@@ -48,10 +48,11 @@ class Serving:
     startup_timeout: int = 120
     queue_size: int = 100
     client_timeout: int = 0
+    yaml: TorchServeSettings = field(default_factory=TorchServeSettings)
 
     def settings(self, defaults: ModelSettings) -> ModelSettings:
         """The same in Dragoman's words. A model without workers has an instance here: none could answer."""
-        return replace(
+        settings = replace(
             defaults,
             instances=max(1, self.min_workers),
             max_batch=self.batch_size,
@@ -60,6 +61,7 @@ class Serving:
             timeout=self.client_timeout / 1000,
             response_timeout=float(self.response_timeout),
         )
+        return apply_sequences(self.yaml, settings)
 
 
 def resolve(
@@ -95,6 +97,7 @@ def resolve(
         startup_timeout=limit(own.startup_timeout_s, "startupTimeout", asked.startup_timeout, startup),
         queue_size=own.job_queue_size or configuration.queue_size,
         client_timeout=own.client_timeout_ms,
+        yaml=own,
     )
 
 

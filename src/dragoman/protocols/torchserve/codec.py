@@ -11,7 +11,7 @@ Each input is a BYTES tensor of one element with the parameter ``content_type``,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dragoman.errors import ModelFailed
@@ -28,6 +28,11 @@ from dragoman.types import InferRequest, InferResponse, Tensor
 
 #: What the transport has dealt with: the handler gets a body that is whole, and inflated.
 _DONE: Final = frozenset({"expect", "transfer-encoding", "content-encoding"})
+#: Headers that tell a stateful model which requests belong together.
+SEQUENCE_ID: Final = "ts_request_sequence_id"
+SEQUENCE_START: Final = "ts_request_sequence_start"
+SEQUENCE_END: Final = "ts_request_sequence_end"
+SEQUENCE: Final = frozenset({SEQUENCE_ID, SEQUENCE_START, SEQUENCE_END})
 #: Headers of an answer that are the server's, whatever a handler says. ``ts_stream_next`` is a note between
 #: TorchServe's own processes.
 _OURS: Final = frozenset(
@@ -89,15 +94,36 @@ def decode_headers(
     return headers
 
 
+def decode_sequence(headers: dict[str, str], new_id: Callable[[], str]) -> tuple[dict[str, Any], str]:
+    """Parameters of a request to a model that remembers, and the id that was made for it: one without an id begins
+    a sequence, which the handler finds in its headers, too."""
+    found = {name.lower(): value for name, value in headers.items() if name.lower() in SEQUENCE}
+    made = ""
+    if not found.get(SEQUENCE_ID):
+        headers[SEQUENCE_ID] = found[SEQUENCE_ID] = made = f"ts-seq-{new_id()}"
+        headers[SEQUENCE_START] = found[SEQUENCE_START] = "true"
+    parameters: dict[str, Any] = {"sequence_id": found[SEQUENCE_ID]}
+    for header, name in ((SEQUENCE_START, "sequence_start"), (SEQUENCE_END, "sequence_end")):
+        parameters[name] = found.get(header, "").lower() == "true"
+    return parameters, made
+
+
 def make_request(
-    model: str, version: str, request_id: str, inputs: Inputs, headers: dict[str, str]
+    model: str,
+    version: str,
+    request_id: str,
+    inputs: Inputs,
+    headers: dict[str, str],
+    sequence: Mapping[str, Any] | None = None,
 ) -> InferRequest:
     """The one request type, out of what was decoded."""
     tensors = [
         Tensor(field.name, "BYTES", bytes_array([field.value], [1]), {"content_type": field.content_type})
         for field in inputs.values()
     ]
-    return InferRequest(model, tuple(tensors), version, request_id, parameters={"headers": headers})
+    return InferRequest(
+        model, tuple(tensors), version, request_id, parameters={"headers": headers, **(sequence or {})}
+    )
 
 
 def encode_answer(response: InferResponse) -> Answer:

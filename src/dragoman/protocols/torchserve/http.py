@@ -161,8 +161,13 @@ class Http:
             model.stats.answers[DIALECT, error.code.value] += 1
             raise
         headers = codec.decode_headers(http.raw_headers(), len(http.body), explain, url_path)
-        request = codec.make_request(model.name, model.version, request_id, inputs, headers)
-        answer = _Answer(self, http, request_id, name, version)
+        sequence: dict[str, Any] | None = None
+        own: tuple[Header, ...] = ()
+        if model.settings.sequences:
+            sequence, made = codec.decode_sequence(headers, lambda: str(uuid.uuid4()))
+            own = ((codec.SEQUENCE_ID, made),) if made else ()
+        request = codec.make_request(model.name, model.version, request_id, inputs, headers, sequence)
+        answer = _Answer(self, http, request_id, name, version, own)
         try:
             entry = model.infer(request, answer.reply, DIALECT)
         except DragomanError as error:
@@ -257,9 +262,18 @@ class Http:
 class _Answer:
     """One prediction on its way out, whole or in parts."""
 
-    __slots__ = ("_api", "_writer", "entry", "http", "name", "request_id", "version")
+    __slots__ = ("_api", "_own", "_writer", "entry", "http", "name", "request_id", "version")
 
-    def __init__(self, api: Http, http: HttpRequest, request_id: str, name: str, version: str) -> None:
+    def __init__(
+        self,
+        api: Http,
+        http: HttpRequest,
+        request_id: str,
+        name: str,
+        version: str,
+        own: tuple[Header, ...] = (),
+    ) -> None:
+        self._own = own
         self._api = api
         self._writer: PieceWriter | None = None
         self.entry: Entry | None = None
@@ -295,7 +309,7 @@ class _Answer:
     def _answer(self, answer: codec.Answer, final: bool) -> None:
         writer = self._writer
         if writer is None:
-            headers = (*answer.headers, *self._api.headers_of(self.request_id))
+            headers = (*answer.headers, *self._own, *self._api.headers_of(self.request_id))
             if final:
                 self.http.respond(
                     answer.status, answer.body, answer.content_type, headers, reason=answer.reason

@@ -1,0 +1,154 @@
+import pytest
+
+from dragoman.errors import NotReady, Overloaded, SequenceUnknown
+from dragoman.scheduling.sequence import Limits, SequenceScheduler
+from dragoman.stats import ModelStats
+from dragoman.types import InferResponse
+from tests.fakes import FakeClock, FakeInstance, request
+
+
+class Bench:
+    def __init__(self, instances=1, queue_size=100, **limits):
+        self.clock = FakeClock()
+        self.instances = [FakeInstance() for _ in range(instances)]
+        self.stats = ModelStats()
+        self.answers = {}
+        limits = Limits(**{"places": 2, "most": 8, "waiting": 8} | limits)
+        self.scheduler = SequenceScheduler(self.instances, limits, self.stats, self.clock, queue_size)
+
+    def submit(self, id, sequence="", start=False, end=False):
+        said = {"sequence_id": sequence, "sequence_start": start, "sequence_end": end} if sequence else {}
+        made = request(id=id, parameters=said)
+        return self.scheduler.submit(made, lambda outcome: self.answers.setdefault(id, outcome), "test")
+
+    def ran(self, place=0):
+        return [[one.id for one in batch] for batch in self.instances[place].batches]
+
+    @property
+    def at_rest(self):
+        return self.stats.waiting == self.stats.running == 0
+
+
+def test_a_batch_has_one_request_of_each_sequence_in_its_order():
+    bench = Bench()
+    bench.submit("a1", "a", start=True)
+    for id, name, start in [("a2", "a", False), ("a3", "a", False), ("b1", "b", True), ("b2", "b", False)]:
+        bench.submit(id, name, start=start)
+    for _ in range(3):
+        bench.instances[0].finish()
+    assert bench.ran() == [["a1"], ["a2", "b1"], ["a3", "b2"]]
+    assert bench.at_rest
+
+
+def test_a_sequence_stays_with_its_instance():
+    bench = Bench(instances=2, places=1)
+    bench.submit("a1", "a", start=True)
+    bench.submit("b1", "b", start=True)
+    for instance in bench.instances:
+        instance.finish()
+    for _ in range(2):
+        bench.submit("b", "b")
+        bench.submit("a", "a")
+        for instance in bench.instances:
+            instance.finish()
+    assert [len({id[0] for batch in bench.ran(place) for id in batch}) for place in (0, 1)] == [1, 1]
+
+
+def test_who_finds_no_place_waits_until_a_sequence_ends():
+    bench = Bench(places=1)
+    bench.submit("a1", "a", start=True)
+    bench.submit("b1", "b", start=True)
+    bench.instances[0].finish()
+    assert bench.ran() == [["a1"]]
+    bench.submit("a2", "a", end=True)
+    bench.instances[0].finish()
+    assert bench.ran() == [["a1"], ["a2"], ["b1"]]
+
+
+def test_a_request_without_an_id_is_a_sequence_of_its_own():
+    bench = Bench(most=1, places=1)
+    for id in "xyz":
+        bench.submit(id)
+        bench.instances[0].finish()
+    assert bench.ran() == [["x"], ["y"], ["z"]]
+
+
+def test_what_is_not_known_or_too_much_is_refused():
+    bench = Bench(most=1, waiting=1)
+    with pytest.raises(SequenceUnknown, match="begin it"):
+        bench.submit("1", "a")
+    bench.submit("1", "a", start=True)
+    with pytest.raises(Overloaded, match="1 sequences"):
+        bench.submit("2", "b", start=True)
+    bench.submit("2", "a", end=True)
+    with pytest.raises(SequenceUnknown, match="last request"):
+        bench.submit("3", "a")
+    assert bench.stats.waiting == 1
+
+
+def test_more_than_its_most_waiting_requests_are_refused():
+    bench = Bench(waiting=1)
+    bench.submit("1", "a", start=True)
+    bench.submit("2", "a")
+    with pytest.raises(Overloaded, match="waiting"):
+        bench.submit("3", "a")
+
+
+def test_an_idle_sequence_ends_and_a_busy_one_does_not():
+    bench = Bench(most=1, idle=10)
+    bench.submit("1", "a", start=True)
+    bench.clock.advance(25)
+    bench.instances[0].finish()
+    bench.clock.advance(6)
+    bench.submit("2", "a")
+    bench.instances[0].finish()
+    bench.clock.advance(21)
+    with pytest.raises(SequenceUnknown):
+        bench.submit("3", "a")
+    bench.submit("4", "b", start=True)
+
+
+def test_a_sequence_that_lasts_too_long_ends_and_tells_who_waits():
+    bench = Bench(lifetime=10)
+    bench.submit("1", "a", start=True)
+    bench.submit("2", "a")
+    bench.clock.advance(10)
+    assert isinstance(bench.answers["2"], NotReady)
+    assert "too long" in bench.answers["2"].message
+    bench.instances[0].finish()
+    assert isinstance(bench.answers["1"], InferResponse)
+    assert bench.at_rest
+
+
+def test_an_instance_that_goes_takes_its_sequences_with_it():
+    bench = Bench(places=1)
+    bench.submit("1", "a", start=True)
+    bench.submit("2", "a")
+    bench.scheduler.withdrawn(bench.instances[0])
+    assert "gone" in bench.answers["2"].message
+    with pytest.raises(SequenceUnknown):
+        bench.submit("3", "a")
+
+
+def test_a_last_request_that_is_cancelled_ends_its_sequence():
+    bench = Bench(most=1)
+    bench.submit("1", "a", start=True)
+    last = bench.submit("2", "a", end=True)
+    last.cancel()
+    bench.instances[0].finish()
+    bench.submit("3", "b", start=True)
+    assert bench.ran() == [["1"], ["3"]]
+
+
+def test_closing_waits_for_what_was_accepted():
+    bench = Bench()
+    closed = []
+    bench.submit("1", "a", start=True)
+    bench.submit("2", "a")
+    bench.scheduler.close(lambda: closed.append(True))
+    with pytest.raises(NotReady):
+        bench.submit("3", "a")
+    bench.instances[0].finish()
+    assert not closed
+    bench.instances[0].finish()
+    assert closed
