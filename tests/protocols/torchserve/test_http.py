@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dragoman.config import LimitSettings
+from dragoman.config import LimitSettings, ModelSettings
 from dragoman.engine.lifecycle import Record, State
 from dragoman.errors import (
     Code,
@@ -74,7 +74,10 @@ class Desk:
         if wanted is None or wanted.state is not State.READY:
             raise NotFound("not here")
         stats = self.stats.of(name, wanted.version)
-        return SimpleNamespace(name=name, version=wanted.version, stats=stats, infer=self.infer)
+        settings = ModelSettings()
+        return SimpleNamespace(
+            name=name, version=wanted.version, stats=stats, infer=self.infer, settings=settings
+        )
 
     def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry:
         assert dialect == "torchserve"
