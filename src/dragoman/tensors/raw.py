@@ -67,6 +67,8 @@ def split_bytes(data: Buffer, count: int, name: str, model: str = "", tag: str =
     Nothing but the size of ``data`` decides what is allocated. ``name``, ``model`` and ``tag`` (the request's id)
     are for the messages.
     """
+    if count == 1 and len(data) >= 4 and _LENGTH.unpack_from(data)[0] == len(data) - 4:
+        return [bytes(data[4:])]
     if len(data) // 4 >= min(count, MAX_STRINGS + 1) > MAX_STRINGS:
         raise TooLarge(f"input '{name}' has more than {MAX_STRINGS} string elements")
     # Short strings are cut from one copy, which is faster; long ones are copied once.
@@ -129,6 +131,8 @@ def check_dtype(tensor: Tensor) -> Array:
 def join_bytes(elements: list[bytes]) -> bytes:
     """``<u32 little-endian length><bytes>`` for each element."""
     pack = _LENGTH.pack
+    if len(elements) == 1:
+        return pack(len(elements[0])) + elements[0]
     return b"".join([part for element in elements for part in (pack(len(element)), element)])
 
 
@@ -146,6 +150,5 @@ def elements_of(tensor: Tensor) -> list[bytes]:
 
 def bytes_array(elements: list[bytes], shape: list[int] | tuple[int, ...]) -> Array:
     """An object array of ``bytes``. numpy's own strings would lose trailing zero bytes."""
-    array = np.empty(len(elements), dtype=object)
-    array[:] = elements
-    return array.reshape(shape)
+    array: Array = np.array(elements, dtype=object)
+    return array if array.shape == tuple(shape) else array.reshape(shape)

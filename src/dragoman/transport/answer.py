@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from dragoman.transport.request import Buffer, Header
+from dragoman.transport.request import Buffer, Header, Lines
 from dragoman.transport.status import REASONS
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -18,16 +18,15 @@ _FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"
 class Extra(NamedTuple):
     """A handler's headers: what is sent of them, and what they say about framing."""
 
-    text: str
-    length: int | None
-    close: bool
+    text: str = ""
+    length: int | None = None
+    close: bool = False
 
 
 @lru_cache(maxsize=512)
-def prefix(status: int, content_type: str, varies: bool) -> bytes:
-    """The answer's first bytes, up to the digits of its Content-Length."""
-    start = status_line(status) + content_type_line(content_type) + (VARY if varies else "")
-    return (start + "Content-Length: ").encode("latin-1")
+def opening(status: int, reason: str | None, content_type: str) -> str:
+    """The answer's first lines, up to a handler's own headers. Raises ValueError."""
+    return status_line(status, reason) + content_type_line(content_type)
 
 
 def status_line(status: int, reason: str | None = None) -> str:
@@ -50,12 +49,20 @@ def read_headers(headers: Iterable[Header]) -> Extra:
         if lower not in _FRAMING:
             if not name or ":" in name or " " in name:
                 raise ValueError(f"a header can't be called {name!r}")
-            lines.append(f"{_checked(name)}: {_checked(value)}\r\n")
+            lines.append(_checked(f"{name}: {value}") + "\r\n")
         elif lower == "content-length":
             length = int(value)
         elif lower == "connection":
             close = "close" in value.lower()
     return Extra("".join(lines), length, close)
+
+
+def lines_of(headers: Iterable[Header]) -> Lines:
+    """Headers that many answers have in common, checked and put into words once. Raises ValueError."""
+    extra = read_headers(headers)
+    if extra != Extra(extra.text):
+        raise ValueError("an answer's framing is not its handler's business")
+    return Lines(extra.text)
 
 
 def size_of(buffer: Buffer) -> int:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dragoman.transport import answer, compression
 from dragoman.transport.body import Inbox
 from dragoman.transport.head import Head
-from dragoman.transport.request import Buffer, Header
+from dragoman.transport.request import NO_LINES, Buffer, Header, Lines
 
 if TYPE_CHECKING:
     from dragoman.transport.connection import Connection
@@ -16,6 +16,7 @@ log = logging.getLogger("dragoman.transport")
 
 #: Up to here a copy costs less than a second buffer on its way to the kernel.
 _JOINED: Final = 16_384
+_NO_HEADERS: Final = answer.Extra()
 
 
 class Exchange:
@@ -85,6 +86,10 @@ class Exchange:
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         return self._head.raw_headers()
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        return self._head.notes
+
     # An answer at once.
 
     def respond(
@@ -94,47 +99,50 @@ class Exchange:
         content_type: str = "application/json",
         headers: Iterable[Header] = (),
         *,
+        common: Lines = NO_LINES,
         compress: bool = False,
         reason: str | None = None,
     ) -> None:
         connection = self._connection
         if connection is None:
             return
+        extra = answer.read_headers(headers) if headers else _NO_HEADERS
         if (
             type(body) is bytes
             and len(body) <= _JOINED
-            and headers == ()
             and self._head.plain
             and connection.server.plain
-            and reason is None
+            and extra.length is None
+            and not extra.close
             and not (compress and self._head.accepts_coding)
             and status not in answer.BODILESS
             and not connection.reading
             and self._status == 0
         ):
-            start = answer.prefix(status, content_type, compress)
+            vary = answer.VARY if compress else ""
+            start = answer.opening(status, reason, content_type)
+            text = f"{start}{extra.text}{common}{vary}Content-Length: {len(body)}\r\n\r\n"
+            whole = text.encode("latin-1") + body
             self._connection = None
-            connection.write(b"%b%d\r\n\r\n%b" % (start, len(body), body))
+            connection.write(whole)
             connection.answered(False)
             return
-        self._respond(connection, status, body, content_type, headers, compress, reason)
+        start = answer.opening(status, reason, content_type) + extra.text + common
+        self._respond(connection, status, body, start, extra.close, compress)
 
     def _respond(
         self,
         connection: "Connection",
         status: int,
         body: Buffer | Sequence[Buffer],
-        content_type: str,
-        headers: Iterable[Header],
+        text: str,
+        close: bool,
         compress: bool,
-        reason: str | None,
     ) -> None:
         if self._status:
             raise RuntimeError("an answer has begun already")
-        extra = answer.read_headers(headers)
         buffers = [body] if isinstance(body, bytes | bytearray | memoryview) else body
         flats = [answer.flat(buffer) for buffer in buffers if answer.size_of(buffer)]
-        text = answer.status_line(status, reason) + answer.content_type_line(content_type) + extra.text
         if compress:
             text += answer.VARY
             coding = compression.choose(self.header(b"accept-encoding"))
@@ -146,7 +154,7 @@ class Exchange:
             text += f"Content-Length: {size}\r\n"
         if self._head.method == "HEAD" or status in answer.BODILESS:
             flats, size = [], 0
-        close = self._closes(connection, extra.close)
+        close = self._closes(connection, close)
         start = (text + self._connection_line(close) + "\r\n").encode("latin-1")
         self._connection = None
         if size <= _JOINED:
@@ -161,7 +169,14 @@ class Exchange:
 
     # An answer in pieces.
 
-    def start(self, status: int, headers: Iterable[Header] = (), *, reason: str | None = None) -> None:
+    def start(
+        self,
+        status: int,
+        headers: Iterable[Header] = (),
+        *,
+        common: Lines = NO_LINES,
+        reason: str | None = None,
+    ) -> None:
         connection = self._connection
         if connection is None:
             return
@@ -175,7 +190,7 @@ class Exchange:
         # An answer of unknown length to HTTP/1.0 ends with the connection.
         endless = extra.length is None and not self._chunked and not self._silent
         self._close = self._closes(connection, extra.close or endless)
-        text = answer.status_line(status, reason) + extra.text
+        text = answer.status_line(status, reason) + extra.text + common
         if extra.length is not None and status not in answer.BODILESS:
             text += f"Content-Length: {extra.length}\r\n"
         elif self._chunked:

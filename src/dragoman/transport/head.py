@@ -5,7 +5,7 @@ httptools (llhttp) says what is well formed; what is well formed but ambiguous o
 
 import re
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -38,13 +38,14 @@ class Head:
 
     __slots__ = (
         "_as_sent", "_raw", "_values", "accepts_coding", "chunked", "encoding", "expects", "headers",
-        "keep_alive", "length", "method", "modern", "path", "plain", "query",
+        "keep_alive", "length", "method", "modern", "notes", "path", "plain", "query",
     )  # fmt: skip
 
     def __init__(
         self, method: str, target: str, modern: bool, headers: list[tuple[bytes, bytes]], raw: bytes
     ) -> None:
         self._raw = raw
+        self.notes: dict[str, Any] = {}
         self._as_sent: list[tuple[bytes, bytes]] | None = None
         self.method = method
         self.path, _, self.query = target.partition("?")

@@ -4,10 +4,13 @@ The HTTP server makes these; a handler is called with one and answers it, now or
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Final, NewType, Protocol
 
 Buffer = bytes | bytearray | memoryview
 Header = tuple[str, str]
+#: Headers as they are written, made by ``answer.lines_of``.
+Lines = NewType("Lines", str)
+NO_LINES: Final = Lines("")
 
 
 class HttpRequest(Protocol):
@@ -56,6 +59,11 @@ class HttpRequest(Protocol):
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """Names as the client wrote them, in the order sent. Shared: not to be changed."""
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What protocols have worked out of this head, by a name of theirs: clients send the same head again and
+        again. Shared by all requests with these bytes of head."""
+
     def respond(
         self,
         status: int,
@@ -63,6 +71,7 @@ class HttpRequest(Protocol):
         content_type: str = "application/json",
         headers: Iterable[Header] = (),
         *,
+        common: Lines = NO_LINES,
         compress: bool = False,
         reason: str | None = None,
     ) -> None:
@@ -71,13 +80,21 @@ class HttpRequest(Protocol):
         ``reason`` takes the place of the status' usual phrase; it may be empty. Raises ValueError for a header
         or reason that can't be written, before anything is.
 
-        ``compress`` lets the client's Accept-Encoding choose gzip or deflate.
+        ``common`` are headers that many answers have, and come after ``headers``. ``compress`` lets the client's
+        Accept-Encoding choose gzip or deflate.
         """
 
     async def receive(self) -> bytes | None:
         """The next piece of the body, for streaming handlers; ``None`` is its end. Raises ConnectionError."""
 
-    def start(self, status: int, headers: Iterable[Header] = (), *, reason: str | None = None) -> None:
+    def start(
+        self,
+        status: int,
+        headers: Iterable[Header] = (),
+        *,
+        common: Lines = NO_LINES,
+        reason: str | None = None,
+    ) -> None:
         """Begin an answer that comes in pieces (chunked unless ``content-length`` is among the headers)."""
 
     async def send(self, piece: Buffer) -> None:

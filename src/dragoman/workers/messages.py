@@ -93,7 +93,7 @@ def decode_requests(frame: Buffer) -> tuple[int, list[InferRequest]]:
     return number, [
         InferRequest(
             model,
-            tuple(_tensor(item, data) for item in inputs),
+            tuple([_tensor(item, data) for item in inputs]),
             version,
             id_,
             None if outputs is None else tuple(outputs),
@@ -168,11 +168,11 @@ def _describe(outcome: Outcome, data: "_Data") -> list[Any]:
 def _outcome(described: Any, data: memoryview) -> Outcome:
     if len(described) == 5:
         model, version, id_, parameters, tensors = described
-        if not isinstance(parameters, dict) or not all(
-            isinstance(text, str) for text in (model, version, id_)
-        ):
+        if not (type(model) is type(version) is type(id_) is str and type(parameters) is dict):
             raise Damaged("a response of the wrong form")
-        return InferResponse(model, version, tuple(_tensor(item, data) for item in tensors), id_, parameters)
+        return InferResponse(
+            model, version, tuple([_tensor(item, data) for item in tensors]), id_, parameters
+        )
     code, message, status = described
     if not isinstance(message, str):
         raise Damaged("an error of the wrong form")

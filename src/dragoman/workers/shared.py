@@ -24,13 +24,17 @@ IN_FILE: Final = b"\0"
 #: Bytes that one answer's data may have, and one frame of a worker with its description.
 MOST_DATA: Final = 2**31
 LARGEST: Final = MOST_DATA + 2**26
-_HEAD: Final = struct.Struct("<Q")  # bytes written since the beginning
-_TAIL_AT: Final = 64  # bytes read since the beginning; on a cache line of its own
+#: Where the ring counts bytes written and bytes read since the beginning, in words of eight bytes; each has a cache
+#: line of its own.
+_HEAD: Final = 0
+_TAIL: Final = 8
 _DATA_AT: Final = 128
 _LENGTH: Final = struct.Struct("<I")
 _ALIGN: Final = 64
 #: Frames that fit into a ring: whoever counts more has not written them.
 MOST_FRAMES: Final = CAPACITY // _ALIGN
+#: Frames up to this size are joined first: a copy in the cache costs less than writing piece by piece.
+_JOINED: Final = 16_384
 #: Seconds between two looks at a full ring: only a stream whose client reads slowly fills it.
 _PATIENCE: Final = 0.0005
 
@@ -46,8 +50,9 @@ class Ring:
         self.fd = fd
         self._memory = mmap.mmap(fd, _DATA_AT + CAPACITY)
         self._view = memoryview(self._memory)
-        self._head = _HEAD.unpack_from(self._memory, 0)[0]
-        self._tail = _HEAD.unpack_from(self._memory, _TAIL_AT)[0]
+        self._counts = self._view[:_DATA_AT].cast("Q")
+        self._head = self._counts[_HEAD]
+        self._tail = self._counts[_TAIL]
 
     @classmethod
     def create(cls) -> "Ring":
@@ -58,25 +63,29 @@ class Ring:
 
         Where an honest reader can't be that far behind, nobody need ``wait`` for one: then raises Damaged.
         """
-        room = _room(size)
-        at = self._head % CAPACITY
+        room = (_LENGTH.size + size + _ALIGN - 1) & -_ALIGN
+        head = self._head
+        at = head % CAPACITY
         skip = CAPACITY - at if at + room > CAPACITY else 0  # a frame never wraps around
-        while self._head + skip + room - _HEAD.unpack_from(self._memory, _TAIL_AT)[0] > CAPACITY:
+        end = head + skip + room
+        while end - self._counts[_TAIL] > CAPACITY:
             if not wait:
                 raise Damaged("a ring that is never read")
             time.sleep(_PATIENCE)
         if skip:
             _LENGTH.pack_into(self._memory, _DATA_AT + at, 0)
             at = 0
-        start = _DATA_AT + at
-        _LENGTH.pack_into(self._memory, start, size)
-        start += _LENGTH.size
+        self._put(_DATA_AT + at, [_LENGTH.pack(size), *pieces], _LENGTH.size + size)
+        self._head = self._counts[_HEAD] = end
+
+    def _put(self, start: int, pieces: Sequence[Buffer], size: int) -> None:
+        if size <= _JOINED:
+            self._view[start : start + size] = b"".join(pieces)
+            return
         for piece in pieces:
             end = start + len(piece)
             self._view[start:end] = piece
             start = end
-        self._head += skip + room
-        _HEAD.pack_into(self._memory, 0, self._head)
 
     def read(self) -> bytes:
         """Take the next frame out. Raises Damaged."""
@@ -86,16 +95,16 @@ class Ring:
             self._tail += CAPACITY - at
             at = 0
             (size,) = _LENGTH.unpack_from(self._memory, _DATA_AT)
-        room = _room(size)
+        room = (_LENGTH.size + size + _ALIGN - 1) & -_ALIGN
         if not 0 < size < BIG + len(HERE) or at + room > CAPACITY:
             raise Damaged(f"a frame of {size} bytes in the ring")
         start = _DATA_AT + at + _LENGTH.size
-        frame = bytes(self._view[start : start + size])
-        self._tail += room
-        _HEAD.pack_into(self._memory, _TAIL_AT, self._tail)
+        frame = self._memory[start : start + size]
+        self._tail = self._counts[_TAIL] = self._tail + room
         return frame
 
     def close(self) -> None:
+        self._counts.release()
         self._view.release()
         self._memory.close()
         os.close(self.fd)
@@ -145,7 +154,3 @@ def make_file(name: str, size: int) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def _room(size: int) -> int:
-    return -(-(_LENGTH.size + size) // _ALIGN) * _ALIGN

@@ -4,7 +4,6 @@ Knows no address. TorchServe looks at few methods; neither does this.
 """
 
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final
@@ -15,8 +14,9 @@ from dragoman.errors import DragomanError
 from dragoman.metrics import torchserve as metrics
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.protocols.torchserve import errors
-from dragoman.protocols.torchserve.http import METHODS, NO_CACHE
+from dragoman.protocols.torchserve.http import METHODS, NO_CACHE, new_id
 from dragoman.protocols.torchserve.openapi import describe_paths
+from dragoman.transport.answer import lines_of
 from dragoman.transport.request import Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 
@@ -27,7 +27,7 @@ class Port:
     """What the two ports have in common: an OpenAPI document, errors, and the headers of every answer."""
 
     def __init__(self, headers: Sequence[Header]) -> None:
-        self._headers = (*headers, *NO_CACHE)
+        self._common = lines_of((*headers, *NO_CACHE))
         self._paths: dict[str, Any] = {}
 
     def add_common_routes(self, router: Router, entry: Callable[[Handler], Handler]) -> None:
@@ -67,8 +67,7 @@ class Port:
     def respond(
         self, http: HttpRequest, status: int, body: bytes, content_type: str = "application/json"
     ) -> None:
-        headers = (("x-request-id", str(uuid.uuid4())), *self._headers)
-        http.respond(status, body, content_type, headers)
+        http.respond(status, body, content_type, (("x-request-id", new_id()),), common=self._common)
 
 
 class Management(Port):

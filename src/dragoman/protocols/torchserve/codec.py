@@ -142,16 +142,15 @@ def encode_answer(response: InferResponse) -> Answer:
         body, content_type = _encode_outputs(outputs), "application/json"
     else:
         body, content_type = b"", ""
-    given: Mapping[str, str] = parameters.get("headers") or {}
-    headers = []
-    for name, value in given.items():
-        lower = name.lower()
-        if lower == "content-type":
-            content_type = str(value)
-        elif lower not in _OURS:
-            headers.append((name, str(value)))
+    headers: tuple[tuple[str, str], ...] = ()
+    given: Mapping[str, str] | None = parameters.get("headers")
+    if given:
+        content_type = next(
+            (str(v) for name, v in given.items() if name.lower() == "content-type"), content_type
+        )
+        headers = tuple((name, str(v)) for name, v in given.items() if name.lower() not in _OURS)
     content_type = parameters.get("content_type") or content_type
-    return Answer(status, parameters.get("reason") or "", content_type, tuple(headers), body)
+    return Answer(status, parameters.get("reason") or "", content_type, headers, body)
 
 
 def _encode_outputs(outputs: tuple[Tensor, ...]) -> bytes:

@@ -3,10 +3,10 @@
 Most of it doesn't look at the method: a prediction may be asked for with GET, PUT or PATCH, too.
 """
 
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
+from random import getrandbits
 from typing import Any, Final
 
 from dragoman.config import LimitSettings
@@ -16,6 +16,7 @@ from dragoman.engine.model import Model
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, Overloaded
 from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.scheduling.scheduler import Entry, Outcome
+from dragoman.transport.answer import lines_of
 from dragoman.transport.request import Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import REASONS
@@ -62,7 +63,8 @@ class Http:
         self._authorize = authorize
         self._oip = options.open_inference_protocol
         self._raw_paths = False
-        self._headers: tuple[Header, ...] = (*_cors(options), *NO_CACHE)
+        #: What every answer of this API has, beside its x-request-id.
+        self.common = lines_of((*_cors(options), *NO_CACHE))
 
     def add_routes(self, router: Router, profile: bool = False) -> None:
         """Without ``profile`` only what leaves room for the other dialects on the same port."""
@@ -154,17 +156,18 @@ class Http:
         if http.method == "OPTIONS":
             self._json(http, 200, openapi.describe_model(name, raw_paths=self._raw_paths))
             return
-        request_id = str(uuid.uuid4())
+        request_id = new_id()
         try:
             inputs = inputs or _inputs(http, query)
         except DragomanError as error:
             model.stats.answers[DIALECT, error.code.value] += 1
             raise
-        headers = codec.decode_headers(http.raw_headers(), len(http.body), explain, url_path)
+        headers = _headers(http, explain, url_path)
         sequence: dict[str, Any] | None = None
         own: tuple[Header, ...] = ()
         if model.settings.sequences:
-            sequence, made = codec.decode_sequence(headers, lambda: str(uuid.uuid4()))
+            headers = dict(headers)
+            sequence, made = codec.decode_sequence(headers, new_id)
             own = ((codec.SEQUENCE_ID, made),) if made else ()
         request = codec.make_request(model.name, model.version, request_id, inputs, headers, sequence)
         answer = _Answer(self, http, request_id, name, version, own)
@@ -224,10 +227,6 @@ class Http:
 
     # Answers.
 
-    def headers_of(self, request_id: str) -> tuple[Header, ...]:
-        """What every answer of this API has."""
-        return (("x-request-id", request_id), *self._headers)
-
     def _guarded(self, handler: Handler) -> Handler:
         @wraps(handler)
         def guarded(http: HttpRequest) -> None:
@@ -241,18 +240,19 @@ class Http:
         return guarded
 
     def _json(self, http: HttpRequest, status: int, document: dict[str, Any]) -> None:
-        headers = self.headers_of(str(uuid.uuid4()))
-        http.respond(status, errors.encode_json(document), headers=headers)
+        headers = (("x-request-id", new_id()),)
+        http.respond(status, errors.encode_json(document), headers=headers, common=self.common)
 
     def _fail(
         self, http: HttpRequest, error: DragomanError, request_id: str = "", name: str = "", version: str = ""
     ) -> None:
         failure = errors.describe(error, name, version)
-        headers = self.headers_of(request_id or str(uuid.uuid4()))
+        headers: tuple[Header, ...] = (("x-request-id", request_id or new_id()),)
         if failure.retry_after:
             headers = (*headers, ("Retry-After", str(failure.retry_after)))
         reason = None if failure.status in REASONS else f"Server Error ({failure.status})"
-        http.respond(failure.status, errors.encode_failure(failure), headers=headers, reason=reason)
+        body = errors.encode_failure(failure)
+        http.respond(failure.status, body, headers=headers, common=self.common, reason=reason)
 
     def refuse(self, answer: "_Answer", error: DragomanError) -> None:
         """Say why there is no prediction."""
@@ -309,19 +309,36 @@ class _Answer:
     def _answer(self, answer: codec.Answer, final: bool) -> None:
         writer = self._writer
         if writer is None:
-            headers = (*answer.headers, *self._own, *self._api.headers_of(self.request_id))
+            headers = (*answer.headers, *self._own, ("x-request-id", self.request_id))
+            common, reason = self._api.common, answer.reason
             if final:
                 self.http.respond(
-                    answer.status, answer.body, answer.content_type, headers, reason=answer.reason
+                    answer.status, answer.body, answer.content_type, headers, common=common, reason=reason
                 )
                 return
             if answer.content_type:
                 headers = (("Content-Type", answer.content_type), *headers)
-            self.http.start(answer.status, headers, reason=answer.reason)
+            self.http.start(answer.status, headers, common=common, reason=reason)
             writer = self._writer = PieceWriter(self.http, self._cancel)
         writer.write(answer.body)
         if final:
             writer.end()
+
+
+def new_id() -> str:
+    """A random UUID: one of its kind, but no secret."""
+    digits = f"{getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _headers(http: HttpRequest, explain: bool | None, url_path: str | None) -> dict[str, str]:
+    """What a handler knows of the request. Shared by requests with the same head: not to be changed."""
+    length = len(http.body)
+    known: tuple[int, dict[str, str]] | None = http.notes.get(DIALECT)
+    if known is None or known[0] != length:
+        headers = codec.decode_headers(http.raw_headers(), length, explain, url_path)
+        known = http.notes[DIALECT] = (length, headers)
+    return known[1]
 
 
 def _inputs(http: HttpRequest, query: str) -> codec.Inputs:
