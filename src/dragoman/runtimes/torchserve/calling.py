@@ -46,9 +46,11 @@ class Model:
 class Call:
     """One batch's way through the handler. ``places`` are its requests' places among all that were asked."""
 
-    def __init__(self, model: Model, batch: list[InferRequest], places: Sequence[int], emit: Emit) -> None:
+    def __init__(
+        self, model: Model, batch: Sequence[InferRequest], places: Sequence[int], emit: Emit
+    ) -> None:
         self._model, self._batch, self._places, self._emit = model, batch, places, emit
-        self._ids = list(_unique(request.id for request in batch))
+        self._ids = _unique([request.id for request in batch])
         self._processors: list[RequestProcessor] = []
         self._started = 0.0
         self.failed = False
@@ -88,7 +90,8 @@ class Call:
 
     def _end(self, items: list[Any] | PredictionFailed) -> list[Outcome]:
         context = self._model.context
-        self._present(range(len(self._batch)))
+        if len(context.request_processor) != len(self._batch):
+            self._present(range(len(self._batch)))
         taken = round((time.perf_counter() - self._started) * 1000, 2)
         context.metrics.add_time("PredictionTime", taken, None, "ms")
         context.cl_socket = None
@@ -186,13 +189,12 @@ def together(requests: Sequence[InferRequest]) -> Iterator[list[int]]:
         yield plain
 
 
-def _unique(ids: Iterator[str]) -> Iterator[str]:
+def _unique(ids: Sequence[str]) -> list[str]:
     """Clients choose their ids, or none; a handler tells requests apart by them, and writes them into lines."""
-    known: set[str] = set()
+    known: dict[str, None] = {}
     for each in ids:
-        name = each if _PLAIN_ID.fullmatch(each) and each not in known else str(uuid.uuid4())
-        known.add(name)
-        yield name
+        known[each if _PLAIN_ID.fullmatch(each) and each not in known else str(uuid.uuid4())] = None
+    return list(known)
 
 
 def _criterion(context: Context, index: int) -> Any:

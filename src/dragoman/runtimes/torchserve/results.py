@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 import sys
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from dragoman.compat.ts.context import RequestProcessor
 from dragoman.errors import DragomanError, ModelFailed, PredictionFailed
@@ -14,6 +16,14 @@ from dragoman.runtimes.torchserve.rows import is_whole
 from dragoman.types import DTYPES, InferRequest, InferResponse, Tensor
 
 UNSERIALIZABLE: Final = "Unsupported model output data type."
+_PLAIN: Final = frozenset({dict, list, int, float, bool})
+_INDENTED: Final = (
+    orjson.OPT_INDENT_2
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+_DOUBTFUL: Final = re.compile(rb"\de|0\.0000|\d{17}\.|null|\x7f")
 
 
 def to_response(
@@ -54,10 +64,32 @@ def encode(item: Any) -> bytes:
         buffer = io.BytesIO()
         torch.save(item, buffer)
         return buffer.getvalue()
+    text = _indented(item)
+    if text is not None:
+        return text
     try:
         return json.dumps(item, indent=2).encode()
     except (TypeError, ValueError) as error:
         raise PredictionFailed(UNSERIALIZABLE) from error
+
+
+def _indented(item: Any) -> bytes | None:
+    """What ``json.dumps(item, indent=2)`` writes, many times as fast; ``None`` where the two might differ.
+
+    orjson writes characters beyond ASCII as they are, exponents shorter, numbers that are none as null, and objects
+    that JSON has no words for.
+    """
+    if type(item) not in _PLAIN:
+        return None
+    try:
+        text = orjson.dumps(item, _refuse, _INDENTED)
+    except orjson.JSONEncodeError:
+        return None
+    return text if text.isascii() and not _DOUBTFUL.search(text) else None
+
+
+def _refuse(item: Any) -> Any:
+    raise TypeError
 
 
 def to_tensors(item: Any) -> tuple[Tensor, ...]:

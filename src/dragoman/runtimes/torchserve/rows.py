@@ -47,7 +47,7 @@ def _value(data: Any, kind: str) -> Any:
     """JSON is parsed, text is decoded, the rest are the bytes, as are those that turn out to be neither."""
     try:
         if kind == "application/json":
-            return json.loads(bytes(data))
+            return json.loads(bytes(data).decode())
         if kind.startswith("text"):
             return bytes(data).decode()
     except ValueError as error:

@@ -116,6 +116,8 @@ class TorchServeRuntime(Runtime):
 
         Those that ask for an explanation or a description go alone: a handler looks at the first one's headers.
         """
+        if len(requests) == 1:
+            return Call(self._model, requests, (0,), emit).run()
         outcomes: dict[int, Outcome] = {}
         for places in together(requests):
             batch = [requests[place] for place in places]
