@@ -1,6 +1,7 @@
 """What crosses the border comes out as it went in; what no honest worker writes is refused, and in one way only."""
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,7 +194,7 @@ def test_hostile_descriptions_are_damaged(document):
     data = messages._Data()
     data.describe(Tensor("pad", "FP32", np.full(16, np.nan, np.float32)))
     with pytest.raises(Damaged):
-        decode_answer(joined(data.frame(document)))
+        decode_answer(joined(data.frame(orjson.dumps(document))))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """What crosses the border between the server and a worker: requests one way, outcomes the other, as frames of bytes.
 
-A frame is the length of its description, the description in JSON, and the tensors' raw data behind it, aligned. Frames
-that come from a worker are untrusted: every length, offset, name and datatype is checked. Knows no process.
+A frame is the length of its description, the description, and the tensors' raw data behind it, aligned. The server's
+descriptions are marshalled: both ends are one Python, and the worker trusts its server. A worker's are JSON, and
+untrusted: every length, offset, name and datatype is checked. Knows no process.
 """
 
 import logging
+import marshal
 import secrets
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,33 +75,27 @@ class Part:
 
 
 def encode_requests(number: int, requests: Sequence[InferRequest]) -> Frame:
+    """Strings go with the description, numbers behind it."""
     data = _Data()
     described = [
-        [
-            request.model,
-            request.version,
-            request.id,
-            request.outputs,
-            request.parameters,
-            [data.describe(tensor) for tensor in request.inputs],
-        ]
-        for request in requests
+        (r.model, r.version, r.id, r.outputs, r.parameters, [data.input(tensor) for tensor in r.inputs])
+        for r in requests
     ]
-    return data.frame([number, described])
+    try:
+        return data.frame(marshal.dumps((number, described)))
+    except ValueError:  # numbers of numpy's among the parameters
+        plain = [
+            (*names, orjson.loads(_to_json(parameters)), inputs) for *names, parameters, inputs in described
+        ]
+        return data.frame(marshal.dumps((number, plain)))
 
 
 def decode_requests(frame: Buffer) -> tuple[int, list[InferRequest]]:
     """For the worker's side, which trusts the server. Tensors are views on ``frame``."""
-    (number, described), data = _open(frame)
+    text, data = _open(frame)
+    number, described = marshal.loads(text)
     return number, [
-        InferRequest(
-            model,
-            tuple([_tensor(item, data) for item in inputs]),
-            version,
-            id_,
-            None if outputs is None else tuple(outputs),
-            parameters,
-        )
+        InferRequest(model, tuple([_input(item, data) for item in inputs]), version, id_, outputs, parameters)
         for model, version, id_, outputs, parameters, inputs in described
     ]
 
@@ -106,20 +103,26 @@ def decode_requests(frame: Buffer) -> tuple[int, list[InferRequest]]:
 def encode_outcomes(number: int, outcomes: Sequence[Outcome], seconds: float, rotten: str = "") -> Frame:
     """An outcome that can't be told becomes the model's failure, and takes no other with it."""
     data = _Data()
-    described = [_describe_or_fail(outcome, data) for outcome in outcomes]
-    return data.frame(["outcomes", number, described, seconds, rotten])
+    with suppress(Exception):
+        described = [_describe(outcome, data) for outcome in outcomes]
+        if data.size <= MOST_DATA:
+            return data.frame(_to_json(["outcomes", number, described, seconds, rotten]))
+    data = _Data()
+    fragments = [_describe_or_fail(outcome, data) for outcome in outcomes]
+    return data.frame(_to_json(["outcomes", number, fragments, seconds, rotten]))
 
 
 def encode_part(number: int, place: int, response: InferResponse) -> Frame:
     """Raises whatever makes the part impossible, for the model that has handed it out."""
     data = _Data()
-    return data.frame(["part", number, place, _describe(response, data)])
+    return data.frame(_to_json(["part", number, place, _describe(response, data)]))
 
 
 def decode_answer(frame: Buffer) -> Outcomes | Part:
     """For the server's side, which trusts nothing: raises Damaged."""
     try:
-        document, data = _open(frame)
+        text, data = _open(frame)
+        document = orjson.loads(text)
         if document[0] == "part":
             _, number, place, described = document
             response = _outcome(described, data)
@@ -204,8 +207,12 @@ class _Data:
         self.size += len(raw) + padding
         return [tensor.name, tensor.datatype, tensor.data.shape, start, len(raw), tensor.parameters]
 
-    def frame(self, document: Any) -> Frame:
-        text = _to_json(document)
+    def input(self, tensor: Tensor) -> tuple[Any, ...]:
+        if tensor.datatype == "BYTES":
+            return tensor.name, "BYTES", tensor.data.shape, tensor.data.ravel().tolist(), 0, tensor.parameters
+        return tuple(self.describe(tensor))
+
+    def frame(self, text: bytes) -> Frame:
         before = _LENGTH.size + len(text)
         padding = -before % _ALIGN
         pieces: list[Buffer] = [_LENGTH.pack(len(text)), text, _PADDING[:padding], *self._buffers]
@@ -216,23 +223,31 @@ def _to_json(document: Any) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
-def _open(frame: Buffer) -> tuple[Any, memoryview]:
+def _open(frame: Buffer) -> tuple[bytes, memoryview]:
     view = memoryview(frame)
     (length,) = _LENGTH.unpack_from(view)
     before = _LENGTH.size + length
     if before > len(view):
         raise Damaged("a description longer than its frame")
-    document = orjson.loads(bytes(view[_LENGTH.size : before]))  # a copy: the other side could still write
-    return document, view[before + -before % _ALIGN :]
+    # The description is a copy: the other side could still write.
+    return bytes(view[_LENGTH.size : before]), view[before + -before % _ALIGN :]
+
+
+def _input(described: Any, data: memoryview) -> Tensor:
+    name, datatype, shape, where, size, parameters = described
+    if datatype == "BYTES":
+        return Tensor(name, datatype, bytes_array(where, shape), parameters)
+    array = np.frombuffer(data[where : where + size], DTYPES[datatype])
+    return Tensor(name, datatype, array.reshape(shape), parameters)
 
 
 def _tensor(described: Any, data: memoryview) -> Tensor:
     name, datatype, shape, start, size, parameters = described
     dtype = DTYPES[datatype]
-    if not isinstance(name, str) or not isinstance(shape, list):
+    if not (type(name) is str and type(shape) is list and type(parameters) is dict):
         raise Damaged("a tensor of the wrong form")
     count = count_elements(shape, name)
-    if _integer(start) + _integer(size) > len(data) or not isinstance(parameters, dict):
+    if not (type(start) is type(size) is int and 0 <= start <= start + size <= len(data)):
         raise Damaged("a tensor that lies outside its frame")
     raw = data[start : start + size]
     if datatype == "BYTES":
