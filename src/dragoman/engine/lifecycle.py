@@ -82,11 +82,6 @@ class Lifecycle:
         except Exception as error:
             self._failed(record, error)
             return record
-        except SystemExit as error:
-            self._failed(
-                record, ConfigError(f"the model's code called sys.exit({error.code!r}) while it loaded")
-            )
-            return record
         before = self._registry.publish(model)
         record.state = State.READY
         log.info(

@@ -73,14 +73,16 @@ class Keeper(Protocol):
 class Instance(Protocol):
     """One loaded copy of a model. ``run`` answers through ``done`` (outcomes in order, seconds of execution).
 
-    ``up`` says that it can take a batch and has none, ``spare`` that it can take one more than it has; ``watch``
-    tells it whom to tell about that, beginning at once.
+    ``up`` says that it can take a batch and has none, ``spare`` that it can take one more than it has, ``busy`` that
+    it has one; ``watch`` tells it whom to tell about that, beginning at once.
     """
 
     @property
     def up(self) -> bool: ...
     @property
     def spare(self) -> bool: ...
+    @property
+    def busy(self) -> bool: ...
     def watch(self, keeper: Keeper) -> None: ...
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None: ...
 
@@ -146,6 +148,7 @@ class Scheduler:
         self.clock = clock
         self._instances = list(instances)
         self._idle: deque[Instance] = deque()
+        self._leaving: dict[Instance, Callable[[], None]] = {}
         self._failing: dict[Instance, str] = {}
         self._policy = policy
         self._waits = policy.waits
@@ -207,6 +210,29 @@ class Scheduler:
         if waiting >= self._queue_size:
             raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, its queue is full")
 
+    @property
+    def instances(self) -> Sequence[Instance]:
+        """Those that are given work."""
+        return self._instances
+
+    def add(self, instance: Instance) -> None:
+        """One more instance to give work to."""
+        self._instances.append(instance)
+        instance.watch(self)
+
+    def release(self, when_free: Callable[[], None]) -> Instance:
+        """Give up the instance that has the least to do: it gets nothing more, and is free when it has answered."""
+        instance = self._least_used()
+        self._instances.remove(instance)
+        self.withdrawn(instance)
+        self.failing(instance, "")
+        self._leaving[instance] = when_free
+        self._may_go(instance)
+        return instance
+
+    def _least_used(self) -> Instance:
+        return min(self._instances, key=lambda instance: (instance.busy, instance.up))
+
     def close(self, when_idle: Callable[[], None]) -> None:
         """Take nothing more; call ``when_idle`` as soon as everything accepted has been answered and executed."""
         self._closed = True
@@ -237,7 +263,7 @@ class Scheduler:
     @property
     def broken(self) -> bool:
         """Every instance has failed too often: requests are refused until one has come back."""
-        return len(self._failing) == len(self._instances)
+        return len(self._failing) == len(self._instances) > 0
 
     def settle(self, entry: Entry, outcome: Outcome | None) -> None:
         """Answer an entry, once. ``None`` is a client that has gone: there is nobody to tell."""
@@ -325,13 +351,17 @@ class Scheduler:
 
         instance.run([entry.request for entry in batch], done, emit)
         if instance.spare and instance not in self._idle:
-            self._idle.append(instance)
+            self._idle.append(instance)  # a leaving one gets here only before it is given up
 
     def _ran(self, batch: list[Entry]) -> None:
         """For schedulers that remember what ran."""
 
     def _may_go(self, instance: Instance) -> None:
         """Give it work: before the others if it has none, after them if it can take more than it has."""
+        if self._leaving and instance in self._leaving:
+            if not instance.busy:
+                self._leaving.pop(instance)()
+            return
         if instance in self._idle:
             return
         if instance.up:

@@ -102,6 +102,9 @@ class SequenceScheduler(Scheduler):
         if entry.key not in self._groups:  # its last request will never run
             self._end(sequence, "")
 
+    def _least_used(self) -> Instance:
+        return min(self._instances, key=lambda instance: (len(self._pinned.get(instance, ())), instance.busy))
+
     def _begin(self, key: object) -> _Sequence:
         now = self.clock.time()
         sequence = self._sequences[key] = _Sequence(key, now)

@@ -24,6 +24,7 @@ class InlineInstance:
     """Runs where it is called. For models whose execution takes microseconds."""
 
     spare = False
+    busy = False
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -61,6 +62,7 @@ class ThreadInstance:
         self._released = False
         self._batches: SimpleQueue[tuple[Sequence[InferRequest], Done, Emit] | None] = SimpleQueue()
         self._finished: deque[tuple[Done, Sequence[Outcome], float]] = deque()
+        self._given = 0
         self._thread = threading.Thread(target=self._work, name=f"model {name}", daemon=True)
         self._thread.start()
 
@@ -68,15 +70,22 @@ class ThreadInstance:
     def up(self) -> bool:
         return True
 
+    @property
+    def busy(self) -> bool:
+        return self._given > 0
+
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)
 
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
+        self._given += 1
         self._batches.put((requests, done, emit))
 
-    def close(self) -> None:
-        """Let the thread end after what it was given. Returns at once."""
+    def close(self, when_ended: Callable[[], None] | None = None) -> None:
+        """Let the thread end after what it was given. Returns at once: nobody waits for it."""
         self._batches.put(None)
+        if when_ended is not None:
+            when_ended()
 
     def release(self) -> Runtime:
         """Give up the loaded runtime, unclosed, to somebody who runs it elsewhere."""
@@ -123,4 +132,5 @@ class ThreadInstance:
         finished = self._finished
         while finished:
             done, outcomes, seconds = finished.popleft()
+            self._given -= 1
             done(outcomes, seconds)

@@ -8,10 +8,11 @@ import asyncio
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import Any, Final
+from itertools import count
+from typing import Any, Final, Protocol, TypeVar
 
 from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
@@ -28,20 +29,60 @@ USER_CODE: Final = frozenset({"python", "torchserve"})
 #: What the border between processes is made of.
 PROCESSES_WORK: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd", "pidfd_open"))
 
+T = TypeVar("T", bound=tuple[Any, ...])
 
-@dataclass(frozen=True, slots=True)
+
+class Closable(Instance, Protocol):
+    """An instance that can be given back, when nothing runs on it any more; it tells when it has ended."""
+
+    def close(self, when_ended: Callable[[], None]) -> None: ...
+
+
 class Pool:
-    """Instances that are ready to run, and what they all say of themselves.
+    """Instances that are ready to run, and what they all say of themselves."""
 
-    ``close`` is for when nothing runs any more; it calls what it is given when everything has ended.
-    """
+    def __init__(
+        self,
+        signature: Signature,
+        instances: Sequence[Closable],
+        more: Callable[[], Awaitable[Closable]] | None = None,
+        *,
+        takes_requests: bool = False,
+        crashes: deque[CrashReport] | None = None,
+        now: Now | None = None,
+    ) -> None:
+        """``more`` loads one more instance; ``now`` is the short way of one that runs on the event loop."""
+        self.signature = signature
+        self.instances = list(instances)
+        self.takes_requests = takes_requests
+        self.crashes = deque() if crashes is None else crashes
+        self.now = now
+        self._more = more
 
-    signature: Signature
-    instances: Sequence[Instance]
-    close: Callable[[Callable[[], None]], None]
-    takes_requests: bool = False
-    crashes: deque[CrashReport] = field(default_factory=deque)
-    now: Now | None = None  #: the instance's short way, where it runs on the event loop
+    @property
+    def elastic(self) -> bool:
+        """Whether there can be more or fewer instances than at the start."""
+        return self._more is not None
+
+    async def add(self) -> Instance:
+        """Load one more instance. Raises what its load raised."""
+        if self._more is None:
+            raise ConfigError("a model on the event loop has one instance")
+        instance = await self._more()
+        self.instances.append(instance)
+        return instance
+
+    async def remove(self, instance: Instance) -> None:
+        """Give back an instance on which nothing runs; returns when it has ended."""
+        ended = asyncio.Event()
+        for mine in [each for each in self.instances if each is instance]:
+            self.instances.remove(mine)
+            mine.close(ended.set)
+            await ended.wait()
+
+    def close(self, when_ended: Callable[[], None]) -> None:
+        """Give back all instances; nothing runs on them. Tells when they have ended."""
+        _close(self.instances, when_ended)
 
 
 async def start(
@@ -59,7 +100,7 @@ async def start(
         if not fast or asked:
             return pool
         # That was a try: a model that says it is fast, and has loaded without harm, may come in.
-        await _closed(pool.close)
+        await _closed(pool.instances)
 
     def load() -> Runtime:
         return runtime_class(runtime).load(artifact)
@@ -70,6 +111,7 @@ async def start(
 async def _start_processes(
     artifact: Artifact, runtime: str, settings: ModelSettings, environment: Mapping[str, str] | None
 ) -> tuple[Pool, bool]:
+    """The pool, and whether the model says that it is fast."""
     loop = asyncio.get_running_loop()
     plan = ProcessPlan(
         artifact.name,
@@ -79,17 +121,28 @@ async def _start_processes(
         response_timeout=settings.response_timeout,
         ahead=settings.max_batch <= 1 and not settings.sequences,  # else it is better to wait for company
     )
-    processes = [ProcessInstance(plan, number, loop) for number in range(settings.instances)]
-    try:
-        hellos = await asyncio.gather(*(process.loaded for process in processes))
-        _check_equal(artifact.name, [signature for signature, _ in hellos])
-    except BaseException:
-        await _closed(partial(_close_processes, processes))
-        raise
-    signature, fast = hellos[0]
+    numbers = count()
+
+    async def load() -> tuple[ProcessInstance, Signature, bool]:
+        process = ProcessInstance(plan, next(numbers), loop)
+        try:
+            return process, *await process.loaded
+        except BaseException:
+            await _closed([process])
+            raise
+
+    loaded = await _all(load, settings.instances)
+    _, signature, fast = loaded[0]
+
+    async def more() -> Closable:
+        process, its_signature, _ = await load()
+        await _check_equal(artifact.name, [process], [signature, its_signature])
+        return process
+
+    processes = [process for process, _, _ in loaded]
+    await _check_equal(artifact.name, processes, [each for _, each, _ in loaded])
     takes_requests = runtime_class(runtime).takes_requests
-    pool = Pool(signature, processes, partial(_close_processes, processes), takes_requests, plan.crashes)
-    return pool, fast
+    return Pool(signature, processes, more, takes_requests=takes_requests, crashes=plan.crashes), fast
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:
@@ -98,22 +151,51 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
     An inline model is one copy, loaded on a thread so that the event loop stays free meanwhile.
     """
     loop = asyncio.get_running_loop()
-    threads = [ThreadInstance(name, load, loop) for _ in range(instances)]
-    try:
-        runtimes = await asyncio.gather(*(asyncio.wrap_future(thread.loaded) for thread in threads))
-        _check_equal(name, [loaded.signature for loaded in runtimes])
-    except BaseException:
-        _close_threads(threads)
-        raise
-    signature, takes_requests = runtimes[0].signature, runtimes[0].takes_requests
-    if where == "thread" or not (where == "inline" or runtimes[0].fast):
-        return Pool(signature, threads, partial(_close_threads, threads), takes_requests)
+
+    async def start() -> tuple[ThreadInstance, Runtime]:
+        thread = ThreadInstance(name, load, loop)
+        try:
+            return thread, await asyncio.wrap_future(thread.loaded)
+        except BaseException as error:
+            thread.close()
+            if isinstance(error, SystemExit):
+                raise ConfigError(
+                    f"the model's code called sys.exit({error.code!r}) while it loaded"
+                ) from None
+            raise
+
+    started = await _all(start, instances)
+    threads = [thread for thread, _ in started]
+    runtime = started[0][1]
+    signature, takes_requests = runtime.signature, runtime.takes_requests
+    await _check_equal(name, threads, [loaded.signature for _, loaded in started])
+
+    async def more() -> Closable:
+        thread, loaded = await start()
+        await _check_equal(name, [thread], [signature, loaded.signature])
+        return thread
+
+    if where == "thread" or not (where == "inline" or runtime.fast):
+        return Pool(signature, threads, more, takes_requests=takes_requests)
     # The threads have nothing more to do; a runtime that stays must not be closed by the thread that loaded it.
     inline = InlineInstance(threads[0].release())
-    _close_threads(threads)
+    await _closed(threads)
     if takes_requests:  # its answers may come in parts
-        return Pool(signature, [inline], inline.close, takes_requests)
-    return Pool(signature, [inline], inline.close, now=inline.run_now)
+        return Pool(signature, [inline], takes_requests=True)
+    return Pool(signature, [inline], now=inline.run_now)
+
+
+async def _all(load: Callable[[], Coroutine[Any, Any, T]], times: int) -> list[T]:
+    """So many loads side by side; when one fails, or nobody wants them any more, the others are given up."""
+    tasks = [asyncio.create_task(load()) for _ in range(times)]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        await _closed([each[0] for each in done if isinstance(each, tuple)])
+        raise
 
 
 def _order(artifact: Artifact, runtime: str, settings: ModelSettings) -> Mapping[str, Any]:
@@ -130,31 +212,27 @@ def _order(artifact: Artifact, runtime: str, settings: ModelSettings) -> Mapping
     }
 
 
-def _check_equal(name: str, signatures: Sequence[Signature]) -> None:
+async def _check_equal(name: str, instances: Sequence[Closable], signatures: Sequence[Signature]) -> None:
     if any(signature != signatures[0] for signature in signatures):
+        await _closed(instances)
         raise ConfigError(f"the instances of model {name!r} disagree about its signature")
 
 
-def _close_threads(threads: Sequence[ThreadInstance], when_ended: Callable[[], None] | None = None) -> None:
-    for thread in threads:
-        thread.close()
-    if when_ended is not None:
-        when_ended()
+def _close(instances: Sequence[Closable], when_ended: Callable[[], None]) -> None:
+    left = set(instances)
 
-
-def _close_processes(processes: Sequence[ProcessInstance], when_ended: Callable[[], None]) -> None:
-    left = set(processes)
-
-    def ended(process: ProcessInstance) -> None:
-        left.discard(process)
+    def ended(instance: Closable) -> None:
+        left.discard(instance)
         if not left:
             when_ended()
 
-    for process in processes:
-        process.close(partial(ended, process))
+    if not left:
+        when_ended()
+    for instance in list(instances):
+        instance.close(partial(ended, instance))
 
 
-async def _closed(close: Callable[[Callable[[], None]], None]) -> None:
+async def _closed(instances: Sequence[Closable]) -> None:
     ended = asyncio.Event()
-    close(ended.set)
+    _close(instances, ended.set)
     await ended.wait()

@@ -101,6 +101,10 @@ class ProcessInstance:
         return self._current is not None and not self._batches
 
     @property
+    def busy(self) -> bool:
+        return bool(self._batches)
+
+    @property
     def spare(self) -> bool:
         if self._current is None or (self._next is not None and self._next.ready):
             return False
