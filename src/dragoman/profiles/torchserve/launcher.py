@@ -123,7 +123,7 @@ class TorchServe(App):
             open_inference_protocol=said.open_inference,
         )
         routers = [(said.inference, Router())]
-        inference = torchserve.Http(self.engine, limits, options, doors.authorize)
+        inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
         management = Management(self.engine, doors, lambda: self._urls, said.cors)
         metrics = Metrics(self.engine, said.metrics_mode, said.system_metrics, said.cors)

@@ -17,7 +17,7 @@ from dragoman.profiles.torchserve.doors import Doors
 from dragoman.protocols.torchserve import errors
 from dragoman.protocols.torchserve.http import METHODS, NO_CACHE
 from dragoman.protocols.torchserve.openapi import describe_paths
-from dragoman.transport.request import Handler, Header, HttpRequest
+from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 
 PAGE: Final = 100  # models in an answer, at most and unless asked otherwise
@@ -30,13 +30,13 @@ class Port:
         self._headers = (*headers, *NO_CACHE)
         self._paths: dict[str, Any] = {}
 
-    def add_common_routes(self, router: Router, entry: Callable[[Handler], Handler]) -> None:
-        """What a port that is nobody else's too has at ``/``, and everywhere else; ``entry`` leads to refusals."""
-        router.add("OPTIONS", "/", self.open(self.describe), permit=False)
-        router.add("GET", "/api-description", self.open(self.describe), permit=False)
+    def add_common_routes(self, router: Router, guard: Guard | None = None) -> None:
+        """What a port that is nobody else's too has at ``/``, and everywhere else."""
+        router.add("OPTIONS", "/", self.answering(self.describe), permit=False)
+        router.add("GET", "/api-description", self.answering(self.describe), permit=False)
         rest = [method for method in METHODS if method != "OPTIONS"]
-        router.add(rest, "/", entry(self.not_allowed), permit=False)
-        router.fallback(entry(self.not_found), streaming=False)
+        router.add(rest, "/", self.answering(self.not_allowed), permit=False, guard=guard)
+        router.fallback(self.answering(self.not_found), streaming=False, guard=guard)
 
     def describe(self, http: HttpRequest) -> None:
         """The OpenAPI document."""
@@ -48,7 +48,7 @@ class Port:
     def not_found(self, http: HttpRequest) -> None:
         raise errors.resource_not_found()
 
-    def open(self, handler: Handler) -> Handler:
+    def answering(self, handler: Handler) -> Handler:
         """``handler``, with TorchServe's answer for what it raises."""
 
         @wraps(handler)
@@ -89,14 +89,16 @@ class Management(Port):
 
     def add_routes(self, router: Router, shared: bool = False) -> None:
         """``shared`` says that another port's API has taken ``/`` and the paths that nobody has."""
-        router.add("GET", "/models", self._guarded(self.models), permit=False)
+        guard = self.answering(self._authorize) if self._doors.locked else None
+        router.add("GET", "/models", self.answering(self.models), permit=False, guard=guard)
         others = [method for method in METHODS if method not in ("GET", "HEAD")]
         # Registering and describing, when there is something to do it, take these places.
-        router.add(others, "/models", self._guarded(self.not_allowed), permit=False)
+        router.add(others, "/models", self.answering(self.not_allowed), permit=False, guard=guard)
         if self._doors.locked:
-            router.add(METHODS, "/token", self.open(self.renew), permit=False)
+            renewing = self.answering(self._doors.authorize_renewal)
+            router.add(METHODS, "/token", self.answering(self.renew), permit=False, guard=renewing)
         if not shared:
-            self.add_common_routes(router, self._guarded)
+            self.add_common_routes(router, guard)
 
     def models(self, http: HttpRequest) -> None:
         """``?limit=&next_page_token=``: what is no sensible number counts as if it weren't there."""
@@ -118,12 +120,8 @@ class Management(Port):
         self._doors.renew(http)
         self.respond(http, 200, b"\n")
 
-    def _guarded(self, handler: Handler) -> Handler:
-        def guarded(http: HttpRequest) -> None:
-            self._doors.authorize(http, "management")
-            handler(http)
-
-        return self.open(wraps(handler)(guarded))
+    def _authorize(self, http: HttpRequest) -> None:
+        self._doors.authorize(http, "management")
 
 
 class Metrics(Port):
@@ -140,9 +138,9 @@ class Metrics(Port):
 
     def add_routes(self, router: Router, shared: bool = False) -> None:
         """As ``Management.add_routes``."""
-        router.add(METHODS, "/metrics", self.open(self.metrics), permit=False)
+        router.add(METHODS, "/metrics", self.answering(self.metrics), permit=False)
         if not shared:
-            self.add_common_routes(router, self.open)
+            self.add_common_routes(router)
 
     def metrics(self, http: HttpRequest) -> None:
         """``?name[]=`` chooses."""

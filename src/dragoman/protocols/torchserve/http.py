@@ -16,7 +16,7 @@ from dragoman.engine.model import Model
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, Overloaded
 from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.scheduling.scheduler import Entry, Outcome
-from dragoman.transport.request import Handler, Header, HttpRequest
+from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import REASONS
 from dragoman.transport.stream import PieceWriter
@@ -26,7 +26,7 @@ DIALECT = "torchserve"
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-#: Raises what tells the client that it may not: called with the request and "inference" before anything else.
+#: Raises what tells the client that it may not: called with the request's head and "inference" before anything else.
 Authorize = Callable[[HttpRequest, str], None]
 
 #: What every answer of every port says of caches.
@@ -59,7 +59,7 @@ class Http:
     ) -> None:
         options = options or Options()
         self._engine = engine
-        self._authorize = authorize
+        self._guard = None if authorize is None else self._asking(authorize)
         self._oip = options.open_inference_protocol
         self._raw_paths = False
         self._headers: tuple[Header, ...] = (*_cors(options), *NO_CACHE)
@@ -71,7 +71,7 @@ class Http:
         def add(
             pattern: str, handler: Handler, methods: Iterable[str] = METHODS, permit: bool = True
         ) -> None:
-            router.add(methods, pattern, self._guarded(handler), permit=permit)
+            router.add(methods, pattern, self._answering(handler), permit=permit, guard=self._guard)
 
         router.add("OPTIONS", "/", self.api_description, permit=False)
         router.add("GET", "/api-description", self.api_description, permit=False)
@@ -94,7 +94,7 @@ class Http:
             add("/v2/health/live", self.live, permit=False)
             add("/v2/health/ready", self.ready, permit=False)
             add("/v2/models/{}/versions/{*}", self.no_versions, permit=False)
-        router.fallback(self._guarded(self.nothing), streaming=False)
+        router.fallback(self._answering(self.nothing), streaming=False, guard=self._guard)
 
     # Predictions.
 
@@ -228,17 +228,21 @@ class Http:
         """What every answer of this API has."""
         return (("x-request-id", request_id), *self._headers)
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _asking(self, authorize: Authorize) -> Guard:
+        """Asks for the key while there is only a head: who has none doesn't get to send a body."""
+        return self._answering(lambda http: authorize(http, "inference"))
+
+    def _answering(self, handler: Handler) -> Handler:
+        """``handler``, with TorchServe's answer for what it raises."""
+
         @wraps(handler)
-        def guarded(http: HttpRequest) -> None:
+        def answered(http: HttpRequest) -> None:
             try:
-                if self._authorize is not None:
-                    self._authorize(http, "inference")
                 handler(http)
             except DragomanError as error:
                 self._fail(http, error)
 
-        return guarded
+        return answered
 
     def _json(self, http: HttpRequest, status: int, document: dict[str, Any]) -> None:
         headers = self.headers_of(str(uuid.uuid4()))
