@@ -72,10 +72,14 @@ class Port:
 
 
 class Management(Port):
-    """``/models`` and ``/token``. ``urls`` tells where each model came from."""
+    """``/models`` and ``/token``. ``urls`` tells where each version of each model came from."""
 
     def __init__(
-        self, engine: Engine, doors: Doors, urls: Callable[[], Mapping[str, str]], headers: Sequence[Header]
+        self,
+        engine: Engine,
+        doors: Doors,
+        urls: Callable[[], Mapping[tuple[str, str], str]],
+        headers: Sequence[Header],
     ) -> None:
         super().__init__(headers)
         self._engine = engine
@@ -101,18 +105,19 @@ class Management(Port):
             self.add_common_routes(router, guard)
 
     def models(self, http: HttpRequest) -> None:
-        """``?limit=&next_page_token=``: what is no sensible number counts as if it weren't there."""
+        """The default versions. ``?limit=&next_page_token=``: what is no sensible number counts as absent."""
         query = parse_qs(http.query)
         limit, start = (_number(query.get(name, [""])[0]) for name in ("limit", "next_page_token"))
         limit = PAGE if limit is None or not 0 <= limit <= PAGE else limit
         start = 0 if start is None or start < 0 else start
-        urls = self._urls()
-        names = [name for name in self._engine.registry.names() if name in urls]
+        registry, urls = self._engine.registry, self._urls()
+        found = {name: urls.get((name, registry.default(name))) for name in registry.names()}
+        names = [name for name, url in found.items() if url is not None]
         document: dict[str, Any] = {}
         if start + limit <= len(names):  # as recorded: at the very end, too
             document["nextPageToken"] = str(start + limit)
         shown = names[start : start + limit]
-        document["models"] = [{"modelName": name, "modelUrl": urls[name]} for name in shown]
+        document["models"] = [{"modelName": name, "modelUrl": found[name]} for name in shown]
         self.answer(http, document)
 
     def renew(self, http: HttpRequest) -> None:
@@ -148,7 +153,7 @@ class Metrics(Port):
         if self._shown:
             names = frozenset(parse_qs(http.query).get("name[]", ()))
             registry = self._engine.registry
-            defaults = {model.name: registry.find(model.name).version for model in registry}
+            defaults = {name: registry.default(name) for name in registry.names()}
             body = metrics.render(self._engine.stats, defaults, names, system=self._system)
         self.respond(http, 200, body, metrics.CONTENT_TYPE)
 

@@ -4,7 +4,7 @@ Reads the model store; what can't be served is logged and left out, as TorchServ
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -50,6 +50,17 @@ def find_models(configuration: Configuration) -> list[Registered]:
             )
         found.setdefault(key, model)
     return list(found.values())
+
+
+def default_versions(models: Iterable[Registered]) -> dict[str, str]:
+    """The version of each model that answers who names none: what the configuration says, else the first registered."""
+    defaults: dict[str, str] = {}
+    said: dict[str, str] = {}
+    for model in models:
+        defaults.setdefault(model.source.name, model.source.version)
+        if model.serving.default:
+            said[model.source.name] = model.source.version
+    return defaults | said
 
 
 def register(
