@@ -31,6 +31,7 @@ from dragoman.profiles.torchserve.settings import Configuration
 from dragoman.profiles.torchserve.store import Registered, default_versions
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.protocols import torchserve
+from dragoman.protocols.torchserve.codec import SequenceHeaders
 from dragoman.scheduling.scheduler import LoopClock
 from dragoman.transport import address as addresses
 from dragoman.transport.http import HttpServer
@@ -124,6 +125,7 @@ class TorchServe(App):
             cors_allowed_methods=cors.get("access-control-allow-methods", ""),
             cors_allowed_headers=cors.get("access-control-allow-headers", ""),
             open_inference_protocol=said.open_inference,
+            sequence_headers=SequenceHeaders(*said.sequence_headers),
         )
         routers = [(said.inference, Router())]
         inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)

@@ -12,7 +12,7 @@ from typing import Final
 from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.serving import Registration, Serving, resolve
-from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.settings import DEFAULT_SEQUENCE_HEADERS, Configuration
 from dragoman.repository.archive import is_archive, is_unpacked
 from dragoman.repository.model_archive import ModelArchive, name_of, open_model_archive, source_of
 from dragoman.repository.spec import ModelSource
@@ -131,6 +131,10 @@ def _options(configuration: Configuration, serving: Serving) -> dict[str, object
         "decode_input_request": configuration.decode_input,
         "limit_max_image_pixels": configuration.limit_max_image_pixels,
     }
+    if (
+        configuration.sequence_headers != DEFAULT_SEQUENCE_HEADERS
+    ):  # else the handler's environment may name them
+        options["sequence_headers"] = configuration.sequence_headers
     if configuration.envelope:
         options["envelope"] = configuration.envelope
     return options

@@ -45,6 +45,7 @@ class Options:
     cors_allowed_methods: str = ""
     cors_allowed_headers: str = ""
     open_inference_protocol: bool = False
+    sequence_headers: codec.SequenceHeaders = codec.SEQUENCE_HEADERS
 
 
 class Http:
@@ -61,6 +62,7 @@ class Http:
         self._engine = engine
         self._guard = None if authorize is None else self._asking(authorize)
         self._oip = options.open_inference_protocol
+        self._sequence = options.sequence_headers
         self._raw_paths = False
         self._headers: tuple[Header, ...] = (*_cors(options), *NO_CACHE)
 
@@ -164,8 +166,8 @@ class Http:
         sequence: dict[str, Any] | None = None
         own: tuple[Header, ...] = ()
         if model.settings.sequences:
-            sequence, made = codec.decode_sequence(headers, lambda: str(uuid.uuid4()))
-            own = ((codec.SEQUENCE_ID, made),) if made else ()
+            sequence, made = codec.decode_sequence(headers, lambda: str(uuid.uuid4()), self._sequence)
+            own = ((self._sequence.id, made),) if made else ()
         request = codec.make_request(model.name, model.version, request_id, inputs, headers, sequence)
         answer = _Answer(self, http, request_id, name, version, own)
         try:
