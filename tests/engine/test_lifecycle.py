@@ -91,6 +91,41 @@ def test_the_newest_version_answers_unless_one_is_asked_for():
     with_engine(scenario)
 
 
+def test_a_version_that_was_made_the_default_answers_who_names_none():
+    async def scenario(engine):
+        registry = engine.registry
+        assert registry.default("m") == ""
+        for version in ("2", "10", "9"):
+            await engine.lifecycle.load(plan(Gate(version), version))
+        assert registry.default("m") == "10"
+        registry.set_default("m", "9")
+        assert (registry.default("m"), engine.find("m").version) == ("9", "9")
+        await engine.lifecycle.load(plan(Gate("11"), "11"))
+        assert (await engine.ask(ask(), "test")).version == "9"
+        assert engine.find("m", "11").version == "11"
+        registry.set_default("m", "")
+        assert (registry.default("m"), engine.find("m").version) == ("11", "11")
+
+    with_engine(scenario)
+
+
+def test_no_other_version_takes_the_place_of_a_default_that_can_not_answer():
+    async def scenario(engine):
+        engine.registry.set_default("m", "1")
+        await engine.lifecycle.load(plan(Gate("2"), "2"))
+        with pytest.raises(NotFound, match="'m' has no available versions"):
+            engine.find("m")
+        assert engine.registry.default("m") == "1"
+        await engine.lifecycle.load(plan(Gate("1"), "1"))
+        assert engine.find("m").version == "1"
+        await engine.lifecycle.unload("m", "1")
+        with pytest.raises(NotFound):
+            engine.find("m")
+        assert engine.find("m", "2").version == "2"
+
+    with_engine(scenario)
+
+
 def test_unloading_answers_what_was_accepted_and_only_then_closes_the_runtime():
     async def scenario(engine):
         runtime = Gate()

@@ -47,7 +47,7 @@ def test_without_keys_every_door_is_open_and_nothing_can_be_renewed(engine):
     doors.authorize(Request(), "inference")
     doors.authorize(Request(), "management")
     with pytest.raises(Refused):
-        doors.renew(Request(query="type=inference"))
+        doors.authorize_renewal(Request(query="type=inference"))
 
 
 def test_refusals_are_counted(engine, tokens):

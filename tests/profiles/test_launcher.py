@@ -1,89 +1,22 @@
 """The ports of a running server, each with its routes and its key."""
 
-import asyncio
 import contextlib
 import http.client
 import json
 import socket
 import ssl
 import subprocess
-import threading
-from dataclasses import dataclass, field
 
 import pytest
 
 from dragoman.errors import ConfigError
-from dragoman.profiles.torchserve.launcher import TorchServe, hide_variables
+from dragoman.profiles.torchserve.launcher import hide_variables
 from dragoman.profiles.torchserve.settings import read
-from dragoman.profiles.torchserve.store import find_models
-from tests.profiles.archives import write_archive
+from tests.profiles.archives import BROKEN, write_archive
+from tests.profiles.running import INFERENCE, MANAGEMENT, METRICS, serving
 
 NO = "Token Authorization failed. Token either incorrect, expired, or not provided correctly"
 NOT_RENEWED = NO.replace("Authorization", "Authentication")
-INFERENCE, MANAGEMENT, METRICS = range(3)
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict
-    body: bytes
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-
-@dataclass
-class Running:
-    app: TorchServe
-    directory: object
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
-
-    def ask(self, port, path, method="GET", key="", body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.app.listeners[port].port, timeout=30)
-        with contextlib.closing(connection):
-            authorization = {"Authorization": f"Bearer {key}"} if key else {}
-            connection.request(method, path, body, {**authorization, **(headers or {})})
-            response = connection.getresponse()
-            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-
-    @property
-    def keys(self):
-        document = json.loads((self.directory / "key_file.json").read_text())
-        return {name: entry["key"] for name, entry in document.items()}
-
-
-@contextlib.contextmanager
-def serving(directory, **values):
-    store = directory / "store"
-    store.mkdir(exist_ok=True)
-    addresses = {f"{name}_address": "http://127.0.0.1:0" for name in ("inference", "management", "metrics")}
-    said = {
-        "model_store": "store",
-        "default_workers_per_model": "1",
-        "load_models": "all",
-        **addresses,
-        **values,
-    }
-    configuration = read({name: value for name, value in said.items() if value is not None}, directory)
-    running = Running(TorchServe(configuration, find_models(configuration), directory), directory)
-    thread = threading.Thread(target=running.loop.run_forever)
-    thread.start()
-    try:
-        try:
-            running.run(running.app.start())
-            yield running
-        finally:
-            running.run(running.app.stop())
-    finally:
-        running.loop.call_soon_threadsafe(running.loop.stop)
-        thread.join(30)
-        running.loop.run_until_complete(running.loop.shutdown_default_executor())
-        running.loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +226,49 @@ def test_models_are_listed_by_pages(open_doors, query, names, token):
     assert document["models"] == [{"modelName": name, "modelUrl": f"{name}.mar"} for name in names]
     assert document.get("nextPageToken") == token
     assert next(iter(document)) == ("models" if token is None else "nextPageToken")
+
+
+VERSION = (
+    "def handle(data, context):\n    return [context.manifest['model']['modelVersion']] * len(data or ())\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("models", "default", "url"),
+    [
+        ({}, b"1.0", "one.mar"),
+        ({"m": {"2.0": {"defaultVersion": True}, "1.0": {"defaultVersion": False}}}, b"2.0", "two.mar"),
+        ({"m": {"2.0": {"defaultVersion": "true"}, "7.0": {"defaultVersion": True}}}, b"1.0", "one.mar"),
+    ],
+)
+def test_the_first_version_of_the_list_is_the_default_unless_models_says_another(
+    tmp_path, cache, models, default, url
+):
+    (tmp_path / "store").mkdir()
+    write_archive(tmp_path / "store", "m", VERSION, version="1.0", file="one.mar")
+    write_archive(tmp_path / "store", "m", VERSION, version="2.0", file="two.mar")
+    said = {"load_models": "one.mar,two.mar", "models": json.dumps(models), "metrics_mode": "prometheus"}
+    with serving(tmp_path, disable_token_authorization="true", **said) as running:
+        assert running.ask(INFERENCE, "/predictions/m", "POST").body == default
+        for version in ("1.0", "2.0"):
+            assert running.ask(INFERENCE, f"/predictions/m/{version}", "POST").body == version.encode()
+        assert running.ask(MANAGEMENT, "/models").json == {"models": [{"modelName": "m", "modelUrl": url}]}
+        scraped = running.ask(METRICS, "/metrics").body.decode()
+        other = {b"1.0": "2.0", b"2.0": "1.0"}[default]
+        assert 'ts_inference_requests_total{model_name="m",model_version="default",' in scraped
+        assert f'ts_inference_requests_total{{model_name="m",model_version="{other}",' in scraped
+
+
+def test_a_default_version_that_could_not_be_loaded_is_not_replaced_by_another(tmp_path, cache):
+    (tmp_path / "store").mkdir()
+    write_archive(tmp_path / "store", "m", BROKEN, version="1.0", file="one.mar")
+    write_archive(tmp_path / "store", "m", VERSION, version="2.0", file="two.mar")
+    said = {"load_models": "one.mar,two.mar", "metrics_mode": "prometheus"}
+    with serving(tmp_path, disable_token_authorization="true", **said) as running:
+        answer = running.ask(INFERENCE, "/predictions/m", "POST")
+        assert (answer.status, answer.json["type"]) == (503, "ServiceUnavailableException")
+        assert running.ask(INFERENCE, "/predictions/m/2.0", "POST").body == b"2.0"
+        assert running.ask(METRICS, "/metrics").status == 200
 
 
 def test_no_key_file_is_written_where_nobody_is_asked(open_doors):

@@ -10,6 +10,7 @@ import pytest
 
 from dragoman.testing import TestClient
 from tests.profiles.archives import write_archive
+from tests.profiles.running import INFERENCE, serving
 
 #: As the documentation of stateful inference has it: a cache by sequence id, begun and ended by headers.
 HANDLER = """
@@ -27,12 +28,11 @@ class Accumulator(BaseHandler):
         answers = []
         for place, row in enumerate(data):
             name = context.get_sequence_id(place)
-            headers = context.get_all_request_header(place)
-            if headers.get("ts_request_sequence_start") == "true":
+            if context.is_sequence_start(place):
                 self.sums[name] = 0
             self.sums[name] += int(row["body"])
             answers.append({"sum": self.sums[name], "worker": os.getpid(), "id": name})
-            if headers.get("ts_request_sequence_end") == "true":
+            if context.is_sequence_end(place):
                 del self.sums[name]
         return answers
 """
@@ -155,3 +155,29 @@ def test_a_dead_workers_sequences_are_lost_and_say_so(serve):
         assert time.monotonic() < end, "the worker lives"
     assert answer.status in (500, 503)
     assert add(client, 5, "x", start=True).json()["sum"] == 5
+
+
+@pytest.mark.parametrize("sent", ["X-Session", "x-session"])
+def test_the_headers_of_sequences_can_have_other_names(tmp_path, monkeypatch, sent):
+    pytest.importorskip("yaml")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "store").mkdir()
+    write_archive(tmp_path / "store", "adder", HANDLER, yaml=YAML.format(idle=600_000))
+    names = {"id": "X-Session", "start": "X-Begin", "end": "X-End"}
+    said = {f"ts_header_key_sequence_{part}": name for part, name in names.items()}
+    with serving(tmp_path, disable_token_authorization="true", **said) as running:
+
+        def ask(number, headers=()):
+            headers = {"Content-Type": "application/json", **dict(headers)}
+            return running.ask(INFERENCE, "/predictions/adder", "POST", body=str(number), headers=headers)
+
+        assert ask(1, {sent: "a", "X-Begin": "true"}).json["sum"] == 1
+        assert ask(2, {sent: "a"}).json["sum"] == 3
+        assert ask(4, {sent: "a", "x-end": "true"}).json["sum"] == 7
+        assert ask(1, {sent: "a"}).status == 503
+        unnamed = ask(5)
+        assert unnamed.headers["x-session"] == unnamed.json["id"]
+        assert "ts_request_sequence_id" not in unnamed.headers
+        assert ask(6, {sent: unnamed.json["id"]}).json["sum"] == 11
+        # The default name means nothing now: this begins a sequence of its own.
+        assert ask(8, {"ts_request_sequence_id": "a"}).json["id"].startswith("ts-seq-")

@@ -23,7 +23,7 @@ class Engine:
         self._started = False
 
     def find(self, name: str, version: str = "") -> Model:
-        """The model that answers for this name; without a version the newest. Raises NotFound."""
+        """The model that answers for this name; without a version the default. Raises NotFound."""
         return self.registry.find(name, version)
 
     async def ask(self, request: InferRequest, dialect: str) -> InferResponse:

@@ -7,11 +7,15 @@ from dragoman.errors import NotFound
 
 
 class Registry:
-    """Versions that can answer now. Written by the lifecycle, read by every request, on the event loop's thread."""
+    """Versions that can answer now. Written by the lifecycle, read by every request, on the event loop's thread.
+
+    A request that names no version gets the default: the newest, unless somebody has set another.
+    """
 
     def __init__(self) -> None:
         self._models: dict[str, dict[str, Model]] = {}
-        self._newest: dict[str, Model] = {}
+        self._defaults: dict[str, Model] = {}  # what answers who names no version
+        self._set: dict[str, str] = {}  # what ``set_default`` was told
         self._known: set[str] = set()
 
     def know(self, name: str) -> None:
@@ -24,22 +28,32 @@ class Registry:
         versions = self._models.setdefault(model.name, {})
         before = versions.get(model.version)
         versions[model.version] = model
-        self._newest[model.name] = max(versions.values(), key=_number)
+        self._choose(model.name)
         return before
 
     def unpublish(self, name: str, version: str) -> Model | None:
         """From now on requests don't find it. Returns it, still to be drained."""
         versions = self._models.get(name, {})
         model = versions.pop(version, None)
-        if versions:
-            self._newest[name] = max(versions.values(), key=_number)
-        else:
-            self._newest.pop(name, None)
+        self._choose(name)
         return model
 
+    def set_default(self, name: str, version: str) -> None:
+        """From now on this version answers who names none, and no other does while it can't. "" is the newest again.
+
+        It need not be known yet: who loads several side by side decides first.
+        """
+        self._set[name] = version
+        self._choose(name)
+
+    def default(self, name: str) -> str:
+        """The version that answers who names none; "" where there is none."""
+        model = self._defaults.get(name)
+        return self._set.get(name) or ("" if model is None else model.version)
+
     def find(self, name: str, version: str = "") -> Model:
-        """The model that answers for this name; without a version the newest. Raises NotFound."""
-        model = self._models.get(name, {}).get(version) if version else self._newest.get(name)
+        """The model that answers for this name; without a version the default. Raises NotFound."""
+        model = self._models.get(name, {}).get(version) if version else self._defaults.get(name)
         if model is not None:
             return model
         if name not in self._known:
@@ -62,6 +76,15 @@ class Registry:
     def __iter__(self) -> Iterator[Model]:
         for name in sorted(self._models):
             yield from sorted(self._models[name].values(), key=_number)
+
+    def _choose(self, name: str) -> None:
+        """Settle which of the versions that can answer is the default, once and not with every request."""
+        versions, wanted = self._models.get(name, {}), self._set.get(name)
+        model = versions.get(wanted) if wanted else max(versions.values(), key=_number, default=None)
+        if model is None:
+            self._defaults.pop(name, None)
+        else:
+            self._defaults[name] = model
 
 
 def _number(model: Model) -> tuple[int, str]:

@@ -260,6 +260,16 @@ def test_a_wrong_key_opens_nothing(guarded: Profile, keys: Keys, path: str, head
     assert answer[1]["access-control-allow-origin"] == "https://yourdomain.com"
 
 
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+def test_who_has_no_key_does_not_get_to_send_a_body(guarded: Profile, expect: bytes) -> None:
+    # row: keys-first
+    start = b"POST /predictions/guarded HTTP/1.1\r\nHost: a\r\nContent-Length: 6000000\r\n"
+    received = raw(guarded, start + expect + b"\r\n")
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\nConnection: close\r\n" in received
+    assert b'"type": "InvalidKeyException"' in received
+
+
 @pytest.mark.parametrize("name", ["Authorization", "authorization"])
 def test_the_right_key_opens_and_is_the_handlers_to_see(guarded: Profile, keys: Keys, name: str) -> None:
     key = {name: f"Bearer {keys['inference']['key']}"}

@@ -1,4 +1,7 @@
-"""Who is let in at which port, and how the keys are renewed. Says no in TorchServe's words."""
+"""Who is let in at which port, and how the keys are renewed. Says no in TorchServe's words.
+
+All that is asked here is asked of a request's head: nobody without a key gets to send a body.
+"""
 
 import logging
 from typing import Final
@@ -37,11 +40,15 @@ class Doors:
         if self._tokens is not None and not self._allows(Scope(scope), http):
             raise self._refused(f"Token Authorization failed. {_BECAUSE}", http.arrived)
 
-    def renew(self, http: HttpRequest) -> None:
-        """Make the key that ``?type=`` names anew, in the file only. Raises Refused without the API key."""
-        kind = parse_qs(http.query).get("type", [""])[0]
-        if self._tokens is None or not self._allows(Scope.API, http) or kind not in _RENEWABLE:
+    def authorize_renewal(self, http: HttpRequest) -> None:
+        """Raise Refused unless the request brings the API key, and ``?type=`` names a key that can be renewed."""
+        if self._tokens is None or not self._allows(Scope.API, http) or _kind(http) not in _RENEWABLE:
             raise self._refused(f"Token Authentication failed. {_BECAUSE}", http.arrived)
+
+    def renew(self, http: HttpRequest) -> None:
+        """Make the key that ``?type=`` names anew, in the file only; after ``authorize_renewal``. Raises Refused."""
+        kind = _kind(http)
+        assert self._tokens is not None
         try:
             self._tokens.renew(_RENEWABLE[kind])
         except OSError as error:
@@ -64,3 +71,7 @@ class Doors:
             refused = Refused(429, "InvalidKeyException", "Too many wrong keys", Code.UNAUTHORIZED)
         self._engine.refuse(DIALECT, refused)
         return refused
+
+
+def _kind(http: HttpRequest) -> str:
+    return parse_qs(http.query).get("type", [""])[0]

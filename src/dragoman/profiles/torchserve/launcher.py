@@ -28,9 +28,10 @@ from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.profiles.torchserve.management import Management, Metrics
 from dragoman.profiles.torchserve.settings import Configuration
-from dragoman.profiles.torchserve.store import Registered
+from dragoman.profiles.torchserve.store import Registered, default_versions
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.protocols import torchserve
+from dragoman.protocols.torchserve.codec import SequenceHeaders
 from dragoman.scheduling.scheduler import LoopClock
 from dragoman.transport import address as addresses
 from dragoman.transport.http import HttpServer
@@ -63,12 +64,15 @@ class TorchServe(App):
         super().__init__(configuration.settings(), [model.source for model in models])
         self.configuration = configuration
         self.listeners: list[Listener] = []
-        self._urls = {model.source.name: model.url for model in models}
+        self._urls = {(model.source.name, model.source.version): model.url for model in models}
+        self._defaults = default_versions(models)
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
 
     def build(self) -> None:
         self.engine = Engine(LoopClock(asyncio.get_running_loop()))
+        for name, version in self._defaults.items():
+            self.engine.registry.set_default(name, version)
         access = logs.access if self.settings.log.access else None
         for address, router in self._routers():
             server = HttpServer(router.find, self.settings.limits, access)
@@ -121,9 +125,10 @@ class TorchServe(App):
             cors_allowed_methods=cors.get("access-control-allow-methods", ""),
             cors_allowed_headers=cors.get("access-control-allow-headers", ""),
             open_inference_protocol=said.open_inference,
+            sequence_headers=SequenceHeaders(*said.sequence_headers),
         )
         routers = [(said.inference, Router())]
-        inference = torchserve.Http(self.engine, limits, options, doors.authorize)
+        inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
         management = Management(self.engine, doors, lambda: self._urls, said.cors)
         metrics = Metrics(self.engine, said.metrics_mode, said.system_metrics, said.cors)

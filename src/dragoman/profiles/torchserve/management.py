@@ -17,7 +17,7 @@ from dragoman.protocols.torchserve import errors
 from dragoman.protocols.torchserve.http import METHODS, NO_CACHE, new_id
 from dragoman.protocols.torchserve.openapi import describe_paths
 from dragoman.transport.answer import lines_of
-from dragoman.transport.request import Handler, Header, HttpRequest
+from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 
 PAGE: Final = 100  # models in an answer, at most and unless asked otherwise
@@ -30,13 +30,13 @@ class Port:
         self._common = lines_of((*headers, *NO_CACHE))
         self._paths: dict[str, Any] = {}
 
-    def add_common_routes(self, router: Router, entry: Callable[[Handler], Handler]) -> None:
-        """What a port that is nobody else's too has at ``/``, and everywhere else; ``entry`` leads to refusals."""
-        router.add("OPTIONS", "/", self.open(self.describe), permit=False)
-        router.add("GET", "/api-description", self.open(self.describe), permit=False)
+    def add_common_routes(self, router: Router, guard: Guard | None = None) -> None:
+        """What a port that is nobody else's too has at ``/``, and everywhere else."""
+        router.add("OPTIONS", "/", self.answering(self.describe), permit=False)
+        router.add("GET", "/api-description", self.answering(self.describe), permit=False)
         rest = [method for method in METHODS if method != "OPTIONS"]
-        router.add(rest, "/", entry(self.not_allowed), permit=False)
-        router.fallback(entry(self.not_found), streaming=False)
+        router.add(rest, "/", self.answering(self.not_allowed), permit=False, guard=guard)
+        router.fallback(self.answering(self.not_found), streaming=False, guard=guard)
 
     def describe(self, http: HttpRequest) -> None:
         """The OpenAPI document."""
@@ -48,7 +48,7 @@ class Port:
     def not_found(self, http: HttpRequest) -> None:
         raise errors.resource_not_found()
 
-    def open(self, handler: Handler) -> Handler:
+    def answering(self, handler: Handler) -> Handler:
         """``handler``, with TorchServe's answer for what it raises."""
 
         @wraps(handler)
@@ -71,10 +71,14 @@ class Port:
 
 
 class Management(Port):
-    """``/models`` and ``/token``. ``urls`` tells where each model came from."""
+    """``/models`` and ``/token``. ``urls`` tells where each version of each model came from."""
 
     def __init__(
-        self, engine: Engine, doors: Doors, urls: Callable[[], Mapping[str, str]], headers: Sequence[Header]
+        self,
+        engine: Engine,
+        doors: Doors,
+        urls: Callable[[], Mapping[tuple[str, str], str]],
+        headers: Sequence[Header],
     ) -> None:
         super().__init__(headers)
         self._engine = engine
@@ -88,28 +92,31 @@ class Management(Port):
 
     def add_routes(self, router: Router, shared: bool = False) -> None:
         """``shared`` says that another port's API has taken ``/`` and the paths that nobody has."""
-        router.add("GET", "/models", self._guarded(self.models), permit=False)
+        guard = self.answering(self._authorize) if self._doors.locked else None
+        router.add("GET", "/models", self.answering(self.models), permit=False, guard=guard)
         others = [method for method in METHODS if method not in ("GET", "HEAD")]
         # Registering and describing, when there is something to do it, take these places.
-        router.add(others, "/models", self._guarded(self.not_allowed), permit=False)
+        router.add(others, "/models", self.answering(self.not_allowed), permit=False, guard=guard)
         if self._doors.locked:
-            router.add(METHODS, "/token", self.open(self.renew), permit=False)
+            renewing = self.answering(self._doors.authorize_renewal)
+            router.add(METHODS, "/token", self.answering(self.renew), permit=False, guard=renewing)
         if not shared:
-            self.add_common_routes(router, self._guarded)
+            self.add_common_routes(router, guard)
 
     def models(self, http: HttpRequest) -> None:
-        """``?limit=&next_page_token=``: what is no sensible number counts as if it weren't there."""
+        """The default versions. ``?limit=&next_page_token=``: what is no sensible number counts as absent."""
         query = parse_qs(http.query)
         limit, start = (_number(query.get(name, [""])[0]) for name in ("limit", "next_page_token"))
         limit = PAGE if limit is None or not 0 <= limit <= PAGE else limit
         start = 0 if start is None or start < 0 else start
-        urls = self._urls()
-        names = [name for name in self._engine.registry.names() if name in urls]
+        registry, urls = self._engine.registry, self._urls()
+        found = {name: urls.get((name, registry.default(name))) for name in registry.names()}
+        names = [name for name, url in found.items() if url is not None]
         document: dict[str, Any] = {}
         if start + limit <= len(names):  # as recorded: at the very end, too
             document["nextPageToken"] = str(start + limit)
         shown = names[start : start + limit]
-        document["models"] = [{"modelName": name, "modelUrl": urls[name]} for name in shown]
+        document["models"] = [{"modelName": name, "modelUrl": found[name]} for name in shown]
         self.answer(http, document)
 
     def renew(self, http: HttpRequest) -> None:
@@ -117,12 +124,8 @@ class Management(Port):
         self._doors.renew(http)
         self.respond(http, 200, b"\n")
 
-    def _guarded(self, handler: Handler) -> Handler:
-        def guarded(http: HttpRequest) -> None:
-            self._doors.authorize(http, "management")
-            handler(http)
-
-        return self.open(wraps(handler)(guarded))
+    def _authorize(self, http: HttpRequest) -> None:
+        self._doors.authorize(http, "management")
 
 
 class Metrics(Port):
@@ -139,9 +142,9 @@ class Metrics(Port):
 
     def add_routes(self, router: Router, shared: bool = False) -> None:
         """As ``Management.add_routes``."""
-        router.add(METHODS, "/metrics", self.open(self.metrics), permit=False)
+        router.add(METHODS, "/metrics", self.answering(self.metrics), permit=False)
         if not shared:
-            self.add_common_routes(router, self.open)
+            self.add_common_routes(router)
 
     def metrics(self, http: HttpRequest) -> None:
         """``?name[]=`` chooses."""
@@ -149,7 +152,7 @@ class Metrics(Port):
         if self._shown:
             names = frozenset(parse_qs(http.query).get("name[]", ()))
             registry = self._engine.registry
-            defaults = {model.name: registry.find(model.name).version for model in registry}
+            defaults = {name: registry.default(name) for name in registry.names()}
             body = metrics.render(self._engine.stats, defaults, names, system=self._system)
         self.respond(http, 200, body, metrics.CONTENT_TYPE)
 

@@ -48,6 +48,7 @@ class Serving:
     startup_timeout: int = 120
     queue_size: int = 100
     client_timeout: int = 0
+    default: bool = False  #: the configuration makes this version its model's default
     yaml: TorchServeSettings = field(default_factory=TorchServeSettings)
 
     def settings(self, defaults: ModelSettings) -> ModelSettings:
@@ -97,6 +98,7 @@ def resolve(
         startup_timeout=limit(own.startup_timeout_s, "startupTimeout", asked.startup_timeout, startup),
         queue_size=own.job_queue_size or configuration.queue_size,
         client_timeout=own.client_timeout_ms,
+        default=configured.get("defaultVersion") is True,
         yaml=own,
     )
 

@@ -19,6 +19,8 @@ from dragoman.profiles.torchserve.values import Values, truth
 
 DEFAULT_FILE: Final = "config.properties"
 ENVELOPES: Final = ("", "body", "json", "kserve", "kservev2")
+_SEQUENCE_KEYS: Final = tuple(f"ts_header_key_sequence_{part}" for part in ("id", "start", "end"))
+DEFAULT_SEQUENCE_HEADERS: Final = tuple(BY_NAME[key].default for key in _SEQUENCE_KEYS)
 METRICS_MODES: Final = ("log", "prometheus", "legacy")
 
 #: What a configuration says of one version of a model: TorchServe's names, as in ``{"minWorkers": 1}``.
@@ -76,6 +78,7 @@ class Configuration:
     install_requirements: bool = False
     hidden_variables: re.Pattern[str] | None = None
     open_inference: bool = False
+    sequence_headers: tuple[str, ...]  #: of a sequence's id, start and end
     token_auth: bool
     token_minutes: float
     model_api: bool
@@ -193,6 +196,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         install_requirements=of.boolean("install_py_dep_per_model"),
         hidden_variables=of.pattern("blacklist_env_vars"),
         open_inference=of.boolean("ts_open_inference_protocol"),
+        sequence_headers=_sequence_headers(of),
         token_auth=token_auth,
         token_minutes=of.number("token_expiration_min"),
         model_api=of.boolean("enable_model_api"),
@@ -280,6 +284,13 @@ def _cors(of: Values) -> tuple[tuple[str, str], ...]:
     return tuple(
         (f"access-control-allow-{name}", text) for name in names if (text := of.text(f"cors_allowed_{name}"))
     )
+
+
+def _sequence_headers(of: Values) -> tuple[str, ...]:
+    names = tuple(of.header(key) for key in _SEQUENCE_KEYS)
+    if len({name.lower() for name in names}) < len(names):
+        raise ConfigError(f"{', '.join(_SEQUENCE_KEYS)} must differ, got {', '.join(names)}")
+    return names
 
 
 def _from_snapshot(snapshot: Tables) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ Reads the model store; what can't be served is logged and left out, as TorchServ
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.serving import Registration, Serving, resolve
-from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.settings import DEFAULT_SEQUENCE_HEADERS, Configuration
 from dragoman.repository.archive import is_archive, is_unpacked
 from dragoman.repository.model_archive import ModelArchive, name_of, open_model_archive, source_of
 from dragoman.repository.spec import ModelSource
@@ -50,6 +50,17 @@ def find_models(configuration: Configuration) -> list[Registered]:
             )
         found.setdefault(key, model)
     return list(found.values())
+
+
+def default_versions(models: Iterable[Registered]) -> dict[str, str]:
+    """The version of each model that answers who names none: what the configuration says, else the first registered."""
+    defaults: dict[str, str] = {}
+    said: dict[str, str] = {}
+    for model in models:
+        defaults.setdefault(model.source.name, model.source.version)
+        if model.serving.default:
+            said[model.source.name] = model.source.version
+    return defaults | said
 
 
 def register(
@@ -120,6 +131,10 @@ def _options(configuration: Configuration, serving: Serving) -> dict[str, object
         "decode_input_request": configuration.decode_input,
         "limit_max_image_pixels": configuration.limit_max_image_pixels,
     }
+    if (
+        configuration.sequence_headers != DEFAULT_SEQUENCE_HEADERS
+    ):  # else the handler's environment may name them
+        options["sequence_headers"] = configuration.sequence_headers
     if configuration.envelope:
         options["envelope"] = configuration.envelope
     return options

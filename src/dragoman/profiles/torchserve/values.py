@@ -58,6 +58,13 @@ class Values:
             raise ConfigError(f"{name} must be one of {known}, got {text!r}")
         return text.lower()
 
+    def header(self, name: str) -> str:
+        """The name of an HTTP header: a token of RFC 9110."""
+        text = self.text(name)
+        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text) is None:
+            raise ConfigError(f"{name} must be the name of a header, got {text!r}")
+        return text
+
     def pattern(self, name: str) -> re.Pattern[str] | None:
         return _compile(name, self.text(name)) if self.text(name) else None
 

@@ -28,11 +28,6 @@ from dragoman.types import InferRequest, InferResponse, Tensor
 
 #: What the transport has dealt with: the handler gets a body that is whole, and inflated.
 _DONE: Final = frozenset({"expect", "transfer-encoding", "content-encoding"})
-#: Headers that tell a stateful model which requests belong together.
-SEQUENCE_ID: Final = "ts_request_sequence_id"
-SEQUENCE_START: Final = "ts_request_sequence_start"
-SEQUENCE_END: Final = "ts_request_sequence_end"
-SEQUENCE: Final = frozenset({SEQUENCE_ID, SEQUENCE_START, SEQUENCE_END})
 #: Headers of an answer that are the server's, whatever a handler says. ``ts_stream_next`` is a note between
 #: TorchServe's own processes.
 _OURS: Final = frozenset(
@@ -44,6 +39,17 @@ _OURS: Final = frozenset(
 
 
 Inputs = dict[str, Field]
+
+
+class SequenceHeaders(NamedTuple):
+    """Names of the headers that tell a stateful model which requests belong together; case doesn't count."""
+
+    id: str = "ts_request_sequence_id"
+    start: str = "ts_request_sequence_start"
+    end: str = "ts_request_sequence_end"
+
+
+SEQUENCE_HEADERS: Final = SequenceHeaders()
 
 
 class Answer(NamedTuple):
@@ -94,18 +100,20 @@ def decode_headers(
     return headers
 
 
-def decode_sequence(headers: dict[str, str], new_id: Callable[[], str]) -> tuple[dict[str, Any], str]:
+def decode_sequence(
+    headers: dict[str, str], new_id: Callable[[], str], names: SequenceHeaders
+) -> tuple[dict[str, Any], str]:
     """Parameters of a request to a model that remembers, and the id that was made for it: one without an id begins
-    a sequence, which the handler finds in its headers, too."""
-    found = {name.lower(): value for name, value in headers.items() if name.lower() in SEQUENCE}
+    a sequence. The handler finds all of it in ``headers``, under these very names."""
+    found = {name.lower(): value for name, value in headers.items()}
+    said = {name: found[name.lower()] for name in names if name.lower() in found}
     made = ""
-    if not found.get(SEQUENCE_ID):
-        headers[SEQUENCE_ID] = found[SEQUENCE_ID] = made = f"ts-seq-{new_id()}"
-        headers[SEQUENCE_START] = found[SEQUENCE_START] = "true"
-    parameters: dict[str, Any] = {"sequence_id": found[SEQUENCE_ID]}
-    for header, name in ((SEQUENCE_START, "sequence_start"), (SEQUENCE_END, "sequence_end")):
-        parameters[name] = found.get(header, "").lower() == "true"
-    return parameters, made
+    if not said.get(names.id):
+        said[names.id] = made = f"ts-seq-{new_id()}"
+        said[names.start] = "true"
+    headers.update(said)
+    start, end = (said.get(name, "").lower() == "true" for name in (names.start, names.end))
+    return {"sequence_id": said[names.id], "sequence_start": start, "sequence_end": end}, made
 
 
 def make_request(

@@ -17,7 +17,7 @@ from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, 
 from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.scheduling.scheduler import Entry, Outcome
 from dragoman.transport.answer import lines_of
-from dragoman.transport.request import Handler, Header, HttpRequest
+from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import REASONS
 from dragoman.transport.stream import PieceWriter
@@ -27,7 +27,7 @@ DIALECT = "torchserve"
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-#: Raises what tells the client that it may not: called with the request and "inference" before anything else.
+#: Raises what tells the client that it may not: called with the request's head and "inference" before anything else.
 Authorize = Callable[[HttpRequest, str], None]
 
 #: What every answer of every port says of caches.
@@ -46,6 +46,7 @@ class Options:
     cors_allowed_methods: str = ""
     cors_allowed_headers: str = ""
     open_inference_protocol: bool = False
+    sequence_headers: codec.SequenceHeaders = codec.SEQUENCE_HEADERS
 
 
 class Http:
@@ -60,8 +61,9 @@ class Http:
     ) -> None:
         options = options or Options()
         self._engine = engine
-        self._authorize = authorize
+        self._guard = None if authorize is None else self._asking(authorize)
         self._oip = options.open_inference_protocol
+        self._sequence = options.sequence_headers
         self._raw_paths = False
         #: What every answer of this API has, beside its x-request-id.
         self.common = lines_of((*_cors(options), *NO_CACHE))
@@ -73,7 +75,7 @@ class Http:
         def add(
             pattern: str, handler: Handler, methods: Iterable[str] = METHODS, permit: bool = True
         ) -> None:
-            router.add(methods, pattern, self._guarded(handler), permit=permit)
+            router.add(methods, pattern, self._answering(handler), permit=permit, guard=self._guard)
 
         router.add("OPTIONS", "/", self.api_description, permit=False)
         router.add("GET", "/api-description", self.api_description, permit=False)
@@ -96,7 +98,7 @@ class Http:
             add("/v2/health/live", self.live, permit=False)
             add("/v2/health/ready", self.ready, permit=False)
             add("/v2/models/{}/versions/{*}", self.no_versions, permit=False)
-        router.fallback(self._guarded(self.nothing), streaming=False)
+        router.fallback(self._answering(self.nothing), streaming=False, guard=self._guard)
 
     # Predictions.
 
@@ -167,8 +169,8 @@ class Http:
         own: tuple[Header, ...] = ()
         if model.settings.sequences:
             headers = dict(headers)
-            sequence, made = codec.decode_sequence(headers, new_id)
-            own = ((codec.SEQUENCE_ID, made),) if made else ()
+            sequence, made = codec.decode_sequence(headers, new_id, self._sequence)
+            own = ((self._sequence.id, made),) if made else ()
         request = codec.make_request(model.name, model.version, request_id, inputs, headers, sequence)
         answer = _Answer(self, http, request_id, name, version, own)
         try:
@@ -227,17 +229,21 @@ class Http:
 
     # Answers.
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _asking(self, authorize: Authorize) -> Guard:
+        """Asks for the key while there is only a head: who has none doesn't get to send a body."""
+        return self._answering(lambda http: authorize(http, "inference"))
+
+    def _answering(self, handler: Handler) -> Handler:
+        """``handler``, with TorchServe's answer for what it raises."""
+
         @wraps(handler)
-        def guarded(http: HttpRequest) -> None:
+        def answered(http: HttpRequest) -> None:
             try:
-                if self._authorize is not None:
-                    self._authorize(http, "inference")
                 handler(http)
             except DragomanError as error:
                 self._fail(http, error)
 
-        return guarded
+        return answered
 
     def _json(self, http: HttpRequest, status: int, document: dict[str, Any]) -> None:
         headers = (("x-request-id", new_id()),)

@@ -20,7 +20,7 @@ from dragoman.errors import DragomanError, PredictionFailed
 from dragoman.runtimes.base import Emit
 from dragoman.runtimes.torchserve.finding import Handle
 from dragoman.runtimes.torchserve.results import to_response
-from dragoman.runtimes.torchserve.rows import to_row
+from dragoman.runtimes.torchserve.rows import SEQUENCE_HEADERS, to_row
 from dragoman.types import InferRequest, InferResponse
 
 log = logging.getLogger("dragoman.runtimes.torchserve")
@@ -41,6 +41,7 @@ class Model:
     envelope: str = ""
     decode: bool = True
     continuous: bool = False
+    sequence: Sequence[str] = SEQUENCE_HEADERS
 
 
 class Call:
@@ -80,7 +81,7 @@ class Call:
         model = self._model
         rows = []
         for request in self._batch:
-            row, headers = to_row(request, model.decode, model.envelope)
+            row, headers = to_row(request, model.decode, model.envelope, model.sequence)
             rows.append(row)
             self._processors.append(RequestProcessor(headers))
         model.context.cl_socket = Channel(self._send)

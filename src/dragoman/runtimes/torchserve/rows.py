@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,12 +16,9 @@ Headers = dict[str, Any]
 
 #: Envelopes that undress KServe's first protocol; the others take tensors as the Open Inference Protocol has them.
 _INSTANCES: Final = ("json", "kserve")
-#: Sequence parameters of the Open Inference Protocol, under the names that TorchServe's handlers know.
-_SEQUENCE: Final = {
-    "sequence_id": "ts_request_sequence_id",
-    "sequence_start": "ts_request_sequence_start",
-    "sequence_end": "ts_request_sequence_end",
-}
+#: Sequence parameters of the Open Inference Protocol, and the headers in which TorchServe's handlers look for them.
+_SEQUENCE: Final = ("sequence_id", "sequence_start", "sequence_end")
+SEQUENCE_HEADERS: Final = ("ts_request_sequence_id", "ts_request_sequence_start", "ts_request_sequence_end")
 
 
 def is_whole(request: InferRequest) -> bool:
@@ -29,10 +26,15 @@ def is_whole(request: InferRequest) -> bool:
     return type(request.parameters.get("headers")) is dict  # other dialects' parameters are scalars
 
 
-def to_row(request: InferRequest, decode: bool, envelope: str = "") -> tuple[Row, Headers]:
-    """The parts by name (of two with one name the last), and the headers, the parts' types among them."""
+def to_row(
+    request: InferRequest, decode: bool, envelope: str = "", sequence: Sequence[str] = SEQUENCE_HEADERS
+) -> tuple[Row, Headers]:
+    """The parts by name (of two with one name the last), and the headers, the parts' types among them.
+
+    ``sequence`` are the headers that tell another dialect's sequence: its id, start and end.
+    """
     if not is_whole(request):
-        return _from_tensors(request, envelope)
+        return _from_tensors(request, envelope, sequence)
     row: Row = {}
     headers: Headers = {}
     for part in request.inputs:
@@ -55,7 +57,7 @@ def _value(data: Any, kind: str) -> Any:
     return bytearray(data)
 
 
-def _from_tensors(request: InferRequest, envelope: str) -> tuple[Row, Headers]:
+def _from_tensors(request: InferRequest, envelope: str, sequence: Sequence[str]) -> tuple[Row, Headers]:
     parameters = {key: value for key, value in request.parameters.items() if key not in _SEQUENCE}
     body: Row
     if envelope in _INSTANCES:
@@ -67,13 +69,14 @@ def _from_tensors(request: InferRequest, envelope: str) -> tuple[Row, Headers]:
     if request.id:
         body["id"] = request.id
     headers: Headers = {"body": {"content-type": "application/json"}, "explain": "False"}
-    headers.update(_sequence(request.parameters))
+    headers.update(_sequence_of(request.parameters, sequence))
     return {"body": body}, headers
 
 
-def _sequence(parameters: Mapping[str, Any]) -> Headers:
+def _sequence_of(parameters: Mapping[str, Any], headers: Sequence[str]) -> Headers:
     """Header values are text: a sequence starts with ``true``."""
-    found = {header: parameters[key] for key, header in _SEQUENCE.items() if parameters.get(key)}
+    pairs = zip(_SEQUENCE, headers, strict=True)
+    found = {header: parameters[key] for key, header in pairs if parameters.get(key)}
     return {header: str(value).lower() if value is True else str(value) for header, value in found.items()}
 
 

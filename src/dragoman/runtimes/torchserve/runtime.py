@@ -42,6 +42,7 @@ _OPTIONS: Final = {
     "metrics_config": str,
     "model_yaml_config": Mapping,
     "print_metrics": bool,
+    "sequence_headers": Sequence,
     "torchserve": object,  # what the archive's configuration says of serving it
 }
 _MANIFEST = Path("MAR-INF", "MANIFEST.json")
@@ -56,7 +57,8 @@ class TorchServeRuntime(Runtime):
     ``limit_max_image_pixels``, ``decode_input_request``, ``model_yaml_config`` (instead of the archive's file),
     ``metrics_config`` (a metrics file's path), ``print_metrics`` (write values to standard output, as TorchServe
     does), ``isolate_failures`` (try the requests of a failed batch one by one) and ``chdir`` (work in the model's
-    directory: only where the process has this one model). ``torchserve`` is what the archive says of serving.
+    directory: only where the process has this one model), ``sequence_headers`` (names of the headers that tell a
+    sequence's id, start and end). ``torchserve`` is what the archive says of serving.
     """
 
     extra = "torchserve"
@@ -82,7 +84,14 @@ class TorchServeRuntime(Runtime):
         decode: bool = options.get("decode_input_request", True)
         continuous = bool(config.get("continuousBatching"))
         self.concurrent = bool(config.get("asyncCommunication"))
-        self._model = Model(handle, context, self.finish, artifact.version, envelope, decode, continuous)
+        names = (
+            context.header_key_sequence_id,
+            context.header_key_sequence_start,
+            context.header_key_sequence_end,
+        )
+        self._model = Model(
+            handle, context, self.finish, artifact.version, envelope, decode, continuous, names
+        )
 
     @classmethod
     def load(cls, artifact: Artifact) -> "TorchServeRuntime":
@@ -169,7 +178,7 @@ class TorchServeRuntime(Runtime):
         metrics.model_name = artifact.name
         metrics.written = options.get("print_metrics", True)
         configured = getattr(options.get("torchserve"), "batch_size", None)
-        return Context(
+        context = Context(
             artifact.name,
             str(directory),
             manifest,
@@ -180,6 +189,13 @@ class TorchServeRuntime(Runtime):
             metrics,
             config,
         )
+        if names := options.get("sequence_headers"):
+            (
+                context.header_key_sequence_id,
+                context.header_key_sequence_start,
+                context.header_key_sequence_end,
+            ) = names
+        return context
 
 
 def _read_manifest(artifact: Artifact, directory: Path) -> dict[str, Any]:
