@@ -50,6 +50,7 @@ class FakeInstance:
 
     def __init__(self) -> None:
         self.batches: list[Sequence[InferRequest]] = []
+        self.closed = False
         self._done: Done | None = None
 
     @property
@@ -58,6 +59,16 @@ class FakeInstance:
 
     up = True
     spare = False
+    memory = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._done is not None
+
+    def close(self, when_ended: Callable[[], None]) -> None:
+        assert self._done is None, "an instance is closed when nothing runs on it"
+        self.closed = True
+        when_ended()
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)

@@ -90,7 +90,7 @@ class App:
 
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
-        self.engine = Engine(LoopClock(asyncio.get_running_loop()))
+        self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
@@ -129,7 +129,7 @@ class App:
         self.engine.stop()
         await self._server.stop(self.settings.server.grace)
         await self._bridge.shutdown()
-        await self.engine.lifecycle.unload_all()
+        await self.engine.close()
 
     @property
     def url(self) -> str:
@@ -220,7 +220,7 @@ def plan(source: ModelSource) -> Plan:
         options.setdefault("chdir", source.settings.execution in ("auto", "process") and pool.PROCESSES_WORK)
     artifact = Artifact(source.name, source.version, source.path, source.entry, options, source.trusted)
     start = partial(_start_pool, source, artifact, name)
-    return Plan(source.name, source.version, PLATFORMS.get(name, name), source.settings, start)
+    return Plan(source.name, source.version, PLATFORMS.get(name, name), source.settings, start, source)
 
 
 async def _start_pool(source: ModelSource, artifact: Artifact, runtime: str) -> pool.Pool:

@@ -28,6 +28,13 @@ class ServerSettings:
 
     host: str = setting("127.0.0.1", "address to listen on; only this machine can reach the default")
     port: int = setting(8080, "TCP port of every REST dialect; 0 picks a free one", least=0, most=65_535)
+    memory_budget: int = setting(
+        0,
+        "bytes that the processes of models may have in all: those with instances = 0 sleep, the one that was asked"
+        " longest ago first; 0 is no limit",
+        unit="bytes",
+        least=0,
+    )
     processes: int = setting(1, "server processes that share the port", least=1)
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0
@@ -99,7 +106,33 @@ class ModelSettings:
     preferred_batch: tuple[int, ...] = setting(
         (), "batch sizes, in rows, to send at once when they are reached", least=1
     )
-    instances: int = setting(1, "loaded copies of the model", least=1)
+    instances: int = setting(
+        1, "loaded copies of the model, at least; 0 loads it when it is asked for", least=0
+    )
+    max_instances: int = setting(
+        0, "loaded copies at most: between the two it follows the load; 0 is no more than instances", least=0
+    )
+    target_delay: float = setting(
+        0.1,
+        "seconds requests may wait before there is another copy, up to max_instances",
+        unit="seconds",
+        least=0.001,
+    )
+    idle_timeout: float = setting(
+        60.0,
+        "seconds with too little to do after which a copy beyond instances goes",
+        unit="seconds",
+        least=0.1,
+    )
+    wake_timeout: float = setting(
+        60.0,
+        "seconds a request may wait for the first copy of a model that has none; 0 refuses it at once",
+        unit="seconds",
+        least=0,
+    )
+    warmup: int = setting(
+        0, "requests of zeros that a version answers before it takes the place of another", least=0
+    )
     queue_size: int = setting(100, "requests that may wait; more are answered 503", least=1)
     timeout: float = setting(
         0.0, "seconds a request may take, its wait included; 0 is no limit", unit="seconds", least=0

@@ -2,9 +2,11 @@
 
 import asyncio
 
+from dragoman.engine.autoscaler import Autoscaler
 from dragoman.engine.lifecycle import Lifecycle, Record, State
 from dragoman.engine.model import Model
-from dragoman.engine.registry import Registry
+from dragoman.engine.registry import Headers, Registry
+from dragoman.engine.residency import Residency
 from dragoman.errors import DragomanError
 from dragoman.scheduling.scheduler import Clock, Outcome
 from dragoman.stats import Stats
@@ -14,17 +16,22 @@ from dragoman.types import InferRequest, InferResponse
 class Engine:
     """Finds models, passes requests on, and tells how things stand."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, memory_budget: int = 0) -> None:
         self.clock = clock
         self.stats = Stats()
         self.registry = Registry()
-        self.lifecycle = Lifecycle(self.registry, self.stats, clock)
+        self.residency = Residency(self.registry, clock, memory_budget)
+        self.lifecycle = Lifecycle(self.registry, self.stats, clock, self.residency)
+        self.autoscaler = Autoscaler(self.registry, self.residency, clock)
         self._stopping = False
         self._started = False
 
-    def find(self, name: str, version: str = "") -> Model:
-        """The model that answers for this name; without a version the default. Raises NotFound."""
-        return self.registry.find(name, version)
+    def find(self, name: str, version: str = "", headers: Headers | None = None) -> Model:
+        """The model that answers for this name; without a version the default. Raises NotFound.
+
+        Who passes the ``headers`` of a request means to have it answered: its share of a split traffic counts.
+        """
+        return self.registry.find(name, version, headers)
 
     async def ask(self, request: InferRequest, dialect: str) -> InferResponse:
         """Ask and wait, for callers that live in a coroutine. Raises DragomanError."""
@@ -52,6 +59,12 @@ class Engine:
     def started(self) -> None:
         """Every model of the start-up list has been tried."""
         self._started = True
+        self.autoscaler.start()
+
+    async def close(self) -> None:
+        """Everything accepted has been answered: give the models back."""
+        await self.autoscaler.stop()
+        await self.lifecycle.unload_all()
 
     def stop(self) -> None:
         """Not ready from this moment; models still answer what comes."""

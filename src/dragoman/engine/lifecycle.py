@@ -1,7 +1,12 @@
 """The life of a model's version: loaded in the background, published when it can answer, drained before it goes.
 
-NEW ──load──► LOADING ──► READY ──unload──► DRAINING ──► UNLOADED
-                 └──► FAILED(reason)
+::
+
+    NEW ──load──► LOADING ──► READY ──unload──► DRAINING ──► UNLOADED
+                     └──► FAILED(reason)
+
+A version that is loaded again while it serves stays READY: requests find the new one once it can answer, and never if
+it could not be loaded.
 """
 
 import asyncio
@@ -10,10 +15,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from dragoman.config import ModelSettings
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Registry
+from dragoman.engine.residency import Residency
+from dragoman.engine.warmup import warm_up
 from dragoman.errors import ConfigError
 from dragoman.scheduling.scheduler import Clock
 from dragoman.stats import Stats
@@ -33,69 +41,114 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A version to load: ``start`` makes its instances. ``platform`` names the runtime for metadata."""
+    """A version to load: ``start`` makes its instances. ``platform`` names the runtime for metadata.
+
+    Plans with an equal ``source`` load the same thing; ``None`` is equal to nothing.
+    """
 
     name: str
     version: str
     platform: str
     settings: ModelSettings
     start: Callable[[], Awaitable[Pool]]
+    source: Any = None
 
 
 @dataclass(slots=True)
 class Record:
-    """What is known of a version, loaded or not. ``reason`` says why it failed, for people."""
+    """What is known of a version, loaded or not. ``reason`` says why its newest load failed, and ``step`` what is
+    being done to it now; both are for people and empty where there is nothing to say."""
 
     name: str
     version: str
     state: State = State.NEW
     reason: str = ""
+    step: str = ""
+
+
+@dataclass(slots=True)
+class _Loading:
+    plan: Plan
+    task: "asyncio.Task[Record]"
 
 
 class Lifecycle:
     """Moves versions through their states. Everything happens on the event loop's thread."""
 
-    def __init__(self, registry: Registry, stats: Stats, clock: Clock) -> None:
+    def __init__(self, registry: Registry, stats: Stats, clock: Clock, residency: Residency) -> None:
         self.records: dict[tuple[str, str], Record] = {}
         self._registry = registry
         self._stats = stats
         self._clock = clock
+        self._residency = residency
+        self._loading: dict[tuple[str, str], _Loading] = {}
+        self._leaving: set[asyncio.Event] = set()
 
     async def load_all(self, plans: Sequence[Plan]) -> None:
         """Load these side by side. Failures become records, never exceptions."""
         await asyncio.gather(*(self.load(plan) for plan in plans))
 
     async def load(self, plan: Plan) -> Record:
-        """Load one version and publish it; a version of the same number is drained when the new one answers."""
+        """Load one version and publish it; a version of the same number is drained when the new one answers.
+
+        Who asks for what is being loaded already waits for that; another plan for the same version waits its turn.
+        The load goes on when who asked for it does not wait any more.
+        """
+        key = plan.name, plan.version
+        while (current := self._loading.get(key)) is not None:
+            same = plan.source is not None and plan.source == current.plan.source
+            record = await asyncio.shield(current.task)
+            if same:
+                return record
+        task = asyncio.create_task(self._load(plan))
+        self._loading[key] = _Loading(plan, task)
+        task.add_done_callback(lambda _: self._loading.pop(key))
+        return await asyncio.shield(task)
+
+    async def cancel_loads(self) -> None:
+        """Give up whatever is being loaded."""
+        tasks = [loading.task for loading in self._loading.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _load(self, plan: Plan) -> Record:
         record = self.records.setdefault((plan.name, plan.version), Record(plan.name, plan.version))
         self._registry.know(plan.name)
-        record.state, record.reason = State.LOADING, ""
+        serving = record.state is State.READY
+        if not serving:
+            record.state = State.LOADING
+        record.reason, record.step = "", "loading"
         start = time.perf_counter()
         try:
-            pool = await plan.start()
-            try:
-                stats = self._stats.of(plan.name, plan.version)
-                model = Model(plan.name, plan.version, plan.platform, pool, plan.settings, stats, self._clock)
-            except BaseException:
-                pool.close(lambda: None)
-                raise
+            model = await self._start(plan, record)
         except Exception as error:
-            self._failed(record, error)
+            self._failed(record, error, serving=serving)
             return record
+        finally:
+            record.step = ""
         before = self._registry.publish(model)
         record.state = State.READY
-        log.info(
-            "model ready",
-            extra={
-                "model": plan.name,
-                "version": plan.version,
-                "runtime": plan.platform,
-                "seconds": round(time.perf_counter() - start, 3),
-            },
-        )
+        seconds = round(time.perf_counter() - start, 3)
+        labels = {"model": plan.name, "version": plan.version, "runtime": plan.platform}
+        log.info("model ready", extra={**labels, "seconds": seconds})
         if before is not None:
-            before.drain(lambda: None)
+            self._drain(before)
         return record
+
+    async def _start(self, plan: Plan, record: Record) -> Model:
+        pool = await plan.start()
+        try:
+            stats = self._stats.of(plan.name, plan.version)
+            model = Model(plan.name, plan.version, plan.platform, pool, plan.settings, stats, self._clock)
+            if plan.settings.warmup:
+                record.step = "warming up"
+                await warm_up(model, plan.settings.warmup)
+        except BaseException:
+            pool.close(lambda: None)
+            raise
+        model.make_room = self._residency.make_room
+        return model
 
     def fail(self, name: str, version: str, reason: str) -> None:
         """Record a version that can't even be tried, so that the index tells about it."""
@@ -110,23 +163,43 @@ class Lifecycle:
             return
         record = self.records[name, version]
         record.state = State.DRAINING
-        done = asyncio.get_running_loop().create_future()
-        model.drain(lambda: done.set_result(None))
-        await done
-        record.state = State.UNLOADED
+        await self._drain(model).wait()
+        if record.state is State.DRAINING:  # nobody has loaded it again meanwhile
+            record.state = State.UNLOADED
         log.info("model unloaded", extra={"model": name, "version": version})
 
     async def unload_all(self) -> None:
+        """Unload every version; returns when all that was loaded before them has gone, too."""
+        await self.cancel_loads()
         await asyncio.gather(*(self.unload(model.name, model.version) for model in list(self._registry)))
+        await asyncio.gather(*(event.wait() for event in list(self._leaving)))
 
-    def _failed(self, record: Record, error: Exception) -> None:
-        record.state = State.FAILED
+    def forget(self, name: str, version: str) -> None:
+        """A version that is not loaded has never been."""
+        del self.records[name, version]
+        if not any(known == name for known, _ in self.records):
+            self._registry.forget(name)
+
+    def _drain(self, model: Model) -> asyncio.Event:
+        gone = asyncio.Event()
+        self._leaving.add(gone)
+
+        def done() -> None:
+            gone.set()
+            self._leaving.discard(gone)
+
+        model.drain(done)
+        return gone
+
+    def _failed(self, record: Record, error: Exception, *, serving: bool) -> None:
+        if not serving:
+            record.state = State.FAILED
         hint = f" ({error.hint})" if isinstance(error, ConfigError) and error.hint else ""
-        record.reason = (
-            f"{error}{hint}" if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        )
+        told = isinstance(error, ConfigError)
+        record.reason = f"{error}{hint}" if told else f"{type(error).__name__}: {error}"
+        labels = {"model": record.name, "version": record.version, "reason": record.reason}
         log.error(
             "model failed to load",
-            extra={"model": record.name, "version": record.version, "reason": record.reason},
-            exc_info=None if isinstance(error, ConfigError) and error.__cause__ is None else error,
+            extra=labels | ({"serving": "the version loaded before"} if serving else {}),
+            exc_info=None if told and error.__cause__ is None else error,
         )

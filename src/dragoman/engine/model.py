@@ -1,19 +1,25 @@
 """One loaded version of one model, as the engine sees it: a signature, a check, a queue. Knows no wire."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from dragoman.config import ModelSettings
 from dragoman.engine.check import compile_check
-from dragoman.errors import ConfigError, DragomanError
+from dragoman.engine.scaling import Load, Range
+from dragoman.engine.shadow import Mirror
+from dragoman.errors import ConfigError, DragomanError, NotReady
 from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
-from dragoman.scheduling.scheduler import Clock, Entry, Reply, Scheduler
+from dragoman.scheduling.scheduler import Asleep, Clock, Entry, Reply, Scheduler
 from dragoman.scheduling.sequence import Limits, SequenceScheduler
 from dragoman.stats import ModelStats
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.pool import Pool
+
+log = logging.getLogger("dragoman.engine")
 
 #: Rows joined into one execution when a batched model's operator has not said how many.
 DEFAULT_MAX_BATCH = 64
@@ -40,8 +46,15 @@ class Model:
         self.signature = pool.signature if pool.takes_requests else _signature(pool.signature, settings)
         self._pool = pool
         self._clock = clock
+        #: Called before a model that sleeps is loaded.
+        self.make_room: Callable[[Model], Awaitable[None]] = _no_room_needed
+        #: Gets a copy of every request, where the operator compares two versions.
+        self.mirror: Mirror | None = None
+        self._labels = {"model": name, "version": version}
+        self._scaling = asyncio.Lock()
+        self._waking: asyncio.Task[None] | None = None
         self._check = compile_check(name, self.signature)
-        self._scheduler = _scheduler(self.signature, settings, pool, stats, clock)
+        self._scheduler = _scheduler(self.signature, settings, pool, stats, clock, self._asleep)
 
     def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
         """Check and queue a request; ``None`` if it has been answered already.
@@ -54,6 +67,8 @@ class Model:
             if timeout:
                 deadline = self._clock.time() + timeout
                 request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
+            if self.mirror is not None:
+                reply = self.mirror.watch(request, reply)
             return self._scheduler.submit(request, reply, dialect)
         except DragomanError as error:
             self.stats.answers[dialect, error.code.value] += 1
@@ -69,10 +84,94 @@ class Model:
         """The newest deaths of its workers, oldest first."""
         return tuple(self._pool.crashes)
 
+    @property
+    def range(self) -> Range:
+        """Between how many instances the load may choose."""
+        said = self.settings
+        most = max(said.instances, said.max_instances, 1 if self.sleeps else 0)
+        return Range(said.instances, most, said.target_delay, said.idle_timeout)
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it may have no instance while nobody asks for it."""
+        return self._pool.elastic and not self.settings.instances and self.settings.wake_timeout > 0
+
+    @property
+    def scales(self) -> bool:
+        """Whether its number of instances follows the load."""
+        return self._pool.elastic and (self.sleeps or self.settings.max_instances > self.settings.instances)
+
+    @property
+    def instances(self) -> int:
+        """Loaded copies that are given work."""
+        return len(self._scheduler.instances)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that its processes have for themselves; 0 for what runs in the server's own."""
+        return self._pool.memory
+
+    @property
+    def load(self) -> Load:
+        """What it has to do now, and has had to do so far."""
+        stats, waited = self.stats, self._clock.time() - self._scheduler.oldest
+        return Load(self.instances, stats.waiting, stats.running, max(0.0, waited), stats.execute.total)
+
+    async def scale(self, instances: int) -> None:
+        """Have so many instances: returns when the new ones serve, or the old ones have answered and ended.
+
+        Raises what the first failing load raised; those that could be loaded stay.
+        """
+        async with self._scaling:
+            missing = instances - self.instances
+            if missing > 0:
+                await self._grow(missing)
+            for _ in range(-missing):
+                free = asyncio.Event()
+                instance = self._scheduler.release(free.set)
+                await free.wait()
+                await self._pool.remove(instance)
+
+    async def _grow(self, missing: int) -> None:
+        started = await asyncio.gather(*(self._pool.add() for _ in range(missing)), return_exceptions=True)
+        failures = [each for each in started if isinstance(each, BaseException)]
+        for instance in started:
+            if not isinstance(instance, BaseException):
+                self._scheduler.add(instance)
+        if failures:
+            raise failures[0]
+
+    def _asleep(self, request: InferRequest) -> None:
+        """A request has come and there is no instance: it waits for the first one, but not for ever."""
+        limit = self.settings.wake_timeout
+        if not limit:
+            raise NotReady(f"model {self.name!r} has no instance")
+        deadline = self._clock.time() + limit
+        request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().create_task(self._wake())
+
+    async def _wake(self) -> None:
+        try:
+            await self.make_room(self)
+            if not self.instances:
+                await self.scale(1)
+        except Exception as error:
+            log.error(
+                "a model could not be woken", extra={**self._labels, "reason": str(error)}, exc_info=error
+            )
+            self._scheduler.refuse("it could not be loaded again")
+        finally:
+            self._waking = None
+
     def drain(self, when_done: Callable[[], None]) -> None:
         """Take nothing more; when everything accepted is answered, close the instances and call ``when_done``."""
 
         self._scheduler.close(partial(self._pool.close, when_done))
+
+
+async def _no_room_needed(model: Model) -> None:
+    """Where memory has no budget."""
 
 
 def _signature(signature: Signature, settings: ModelSettings) -> Signature:
@@ -91,7 +190,12 @@ def _signature(signature: Signature, settings: ModelSettings) -> Signature:
 
 
 def _scheduler(
-    signature: Signature, settings: ModelSettings, pool: Pool, stats: ModelStats, clock: Clock
+    signature: Signature,
+    settings: ModelSettings,
+    pool: Pool,
+    stats: ModelStats,
+    clock: Clock,
+    asleep: Asleep,
 ) -> Scheduler:
     if settings.sequences:
         places = settings.max_batch or 1 if pool.takes_requests else 1
@@ -102,7 +206,7 @@ def _scheduler(
             settings.sequence_idle,
             settings.sequence_timeout,
         )
-        return SequenceScheduler(pool.instances, limits, stats, clock, settings.queue_size)
+        return SequenceScheduler(pool.instances, limits, stats, clock, settings.queue_size, asleep)
     return Scheduler(
         pool.instances,
         _policy(signature, settings, pool.takes_requests),
@@ -112,6 +216,7 @@ def _scheduler(
         batched=signature.batched,
         alike=not pool.takes_requests,
         now=pool.now,
+        asleep=asleep,
     )
 
 

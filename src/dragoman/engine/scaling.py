@@ -1,12 +1,11 @@
-"""How many instances a model should have: what it had to do in, a number out. Pure: knows no clock and no process.
+"""How many instances a model should have: what it has to do in, a number out. Pure: knows no clock and no process.
 
 ::
 
     requests wait longer than target_delay ──► one more          up to maximum
-    one fewer would have been enough for idle_timeout ──► one fewer          down to minimum
-    nothing to do for idle_timeout ──► none          where minimum is 0
+    one fewer would have been enough for idle_timeout ──► one fewer          down to minimum, which may be 0
 
-One more is asked for at once and one fewer late: a copy too many costs memory, one too few costs everybody's time.
+One more is asked for at once and one fewer late: a copy too many costs memory, one too few everybody's time.
 """
 
 from dataclasses import dataclass
@@ -39,34 +38,36 @@ class Load:
 
 
 class Scaler:
-    """Looks at a model's load from time to time, and remembers since when it has had little to do."""
+    """Looks at one model's load from time to time, and remembers since when it has had little to do."""
 
-    def __init__(self, limits: Range) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self._easy_since: float | None = None
         self._looked = 0.0
         self._worked = 0.0
 
-    def wanted(self, load: Load, now: float) -> int:
+    def wanted(self, limits: Range, load: Load, now: float) -> int:
         """How many instances there should be, at ``now`` seconds of a clock that only grows."""
-        limits, instances = self._limits, load.instances
+        instances = load.instances
         easy = self._is_easy(load, now)
         self._looked, self._worked = now, load.worked
-        if load.waiting and load.oldest > limits.target_delay:
-            self._easy_since = None
-            return max(limits.minimum, min(instances + 1, limits.maximum))
         if not easy:
             self._easy_since = None
         elif self._easy_since is None:
             self._easy_since = now
-        elif now - self._easy_since >= limits.idle_timeout and instances > limits.minimum:
+        if load.waiting and load.oldest > limits.target_delay:
+            instances += 1
+        elif self._easy_since is not None and now - self._easy_since >= limits.idle_timeout:
             self._easy_since = now
-            return instances - 1
+            instances = max(instances - 1, limits.minimum)
+        if instances > load.instances:
+            return max(load.instances, min(instances, limits.maximum))
         return max(instances, limits.minimum)
 
     def _is_easy(self, load: Load, now: float) -> bool:
         """Whether one instance fewer would have been enough since the last look."""
-        if load.waiting or load.instances <= 1:
-            return not load.waiting and not load.running and load.worked == self._worked
-        seconds = now - self._looked
-        return load.worked - self._worked < ENOUGH * seconds * (load.instances - 1)
+        if load.waiting or not load.instances:
+            return False
+        worked, seconds = load.worked - self._worked, now - self._looked
+        if load.instances == 1:
+            return not load.running and not worked
+        return worked < ENOUGH * seconds * (load.instances - 1)

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import inf
 from typing import Protocol
 
 from dragoman.errors import Code, DeadlineExceeded, DragomanError, Internal, NotReady, Overloaded
@@ -33,6 +34,9 @@ Done = Callable[[Sequence[Outcome] | None, float], None]
 Emit = Callable[[int, InferResponse], None]
 #: Executes one request where it is called, for models whose execution takes microseconds.
 Now = Callable[[InferRequest], Outcome]
+
+#: Told of a request that finds no instance: sees to it that there will be one, or raises what the client is told.
+Asleep = Callable[[InferRequest], None]
 
 
 class TimerHandle(Protocol):
@@ -143,6 +147,7 @@ class Scheduler:
         batched: bool = False,
         alike: bool = True,
         now: Now | None = None,
+        asleep: Asleep | None = None,
     ) -> None:
         """``batched`` models answer rows; ``alike`` says that only equal requests may be joined."""
         self.clock = clock
@@ -156,6 +161,7 @@ class Scheduler:
         self._queue_size = queue_size
         self._batched = batched
         self._now = now
+        self._asleep = asleep
         self._joins = alike and not isinstance(policy, Immediate)
         self._groups: dict[Hashable, deque[Entry]] = {}
         self._timer: TimerHandle | None = None
@@ -209,6 +215,10 @@ class Scheduler:
         waiting = self._stats.waiting
         if waiting >= self._queue_size:
             raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, its queue is full")
+        if not self._instances:
+            if self._asleep is None:
+                raise NotReady(f"model {request.model!r} has no instance")
+            self._asleep(request)
 
     @property
     def instances(self) -> Sequence[Instance]:
@@ -256,9 +266,18 @@ class Scheduler:
             return
         self._failing[instance] = reason
         if self.broken:
-            for group in list(self._groups.values()):
-                for entry in list(group):
-                    self.settle(entry, NotReady(f"model {entry.request.model!r} can't answer: {reason}"))
+            self.refuse(reason)
+
+    def refuse(self, reason: str) -> None:
+        """Tell everybody who waits that there will be no answer."""
+        for group in list(self._groups.values()):
+            for entry in list(group):
+                self.settle(entry, NotReady(f"model {entry.request.model!r} can't answer: {reason}"))
+
+    @property
+    def oldest(self) -> float:
+        """When the request came that has waited longest, by the clock; infinity when none waits."""
+        return min((group[0].arrived for group in self._groups.values()), default=inf)
 
     @property
     def broken(self) -> bool:
@@ -306,7 +325,7 @@ class Scheduler:
     def _next_batch(self) -> list[Entry]:
         """What may go now, of the group with the oldest request that may; if none may, sets the timer."""
         now = self.clock.time()
-        wake_at = float("inf")
+        wake_at = inf
         for key, group in sorted(self._groups.items(), key=_oldest):
             decision = self._policy.decide((entry.rows for entry in group), group[0].arrived, now)
             if isinstance(decision, Dispatch):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dragoman.errors import DragomanError, NotReady, Overloaded, SequenceUnknown
 from dragoman.scheduling.policy import Immediate
-from dragoman.scheduling.scheduler import Clock, Entry, Instance, Reply, Scheduler, TimerHandle
+from dragoman.scheduling.scheduler import Asleep, Clock, Entry, Instance, Reply, Scheduler, TimerHandle
 from dragoman.stats import ModelStats
 from dragoman.types import InferRequest
 
@@ -49,13 +49,19 @@ class SequenceScheduler(Scheduler):
     """
 
     def __init__(
-        self, instances: Iterable[Instance], limits: Limits, stats: ModelStats, clock: Clock, queue_size: int
+        self,
+        instances: Iterable[Instance],
+        limits: Limits,
+        stats: ModelStats,
+        clock: Clock,
+        queue_size: int,
+        asleep: Asleep | None = None,
     ) -> None:
         self._limits = limits
         self._sequences: dict[object, _Sequence] = {}
         self._unpinned: deque[_Sequence] = deque()
         self._pinned: dict[Instance, dict[object, _Sequence]] = {}
-        super().__init__(instances, Immediate(), stats, clock, queue_size=queue_size)
+        super().__init__(instances, Immediate(), stats, clock, queue_size=queue_size, asleep=asleep)
 
     def submit(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
         """Queue a request behind those of its sequence. Raises Overloaded, NotReady, SequenceUnknown."""

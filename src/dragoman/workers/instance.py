@@ -25,6 +25,7 @@ class InlineInstance:
 
     spare = False
     busy = False
+    memory = 0
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -54,6 +55,7 @@ class ThreadInstance:
     """Loads and runs a model on its own thread. ``loaded`` is done when the model can answer, or says why not."""
 
     spare = False
+    memory = 0
 
     def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop) -> None:
         self.loaded: Future[Runtime] = Future()

@@ -33,8 +33,13 @@ T = TypeVar("T", bound=tuple[Any, ...])
 
 
 class Closable(Instance, Protocol):
-    """An instance that can be given back, when nothing runs on it any more; it tells when it has ended."""
+    """An instance that can be given back, when nothing runs on it any more; it tells when it has ended.
 
+    ``memory`` is what its process has for itself, in bytes; 0 where it has none of its own.
+    """
+
+    @property
+    def memory(self) -> int: ...
     def close(self, when_ended: Callable[[], None]) -> None: ...
 
 
@@ -64,6 +69,11 @@ class Pool:
         """Whether there can be more or fewer instances than at the start."""
         return self._more is not None
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the instances' processes have for themselves."""
+        return sum(instance.memory for instance in self.instances)
+
     async def add(self) -> Instance:
         """Load one more instance. Raises what its load raised."""
         if self._more is None:
@@ -89,8 +99,11 @@ async def start(
     artifact: Artifact, runtime: str, settings: ModelSettings, environment: Mapping[str, str] | None = None
 ) -> Pool:
     """Load a model as often as it has instances, side by side. Raises what the first failing load raised."""
-    asked = settings.execution != "auto"
-    where = settings.execution if asked else "process" if runtime in USER_CODE and PROCESSES_WORK else ""
+    sleeps = not settings.instances and PROCESSES_WORK  # only a process that ends gives its memory back
+    asked = settings.execution != "auto" or sleeps
+    where = settings.execution if settings.execution != "auto" else ""
+    if not where and (sleeps or (runtime in USER_CODE and PROCESSES_WORK)):
+        where = "process"
     if where == "process":
         if not PROCESSES_WORK:
             raise ConfigError(
@@ -105,7 +118,7 @@ async def start(
     def load() -> Runtime:
         return runtime_class(runtime).load(artifact)
 
-    return await start_here(artifact.name, load, settings.instances, where)
+    return await start_here(artifact.name, load, settings.instances or 1, where)
 
 
 async def _start_processes(
@@ -131,8 +144,12 @@ async def _start_processes(
             await _closed([process])
             raise
 
-    loaded = await _all(load, settings.instances)
-    _, signature, fast = loaded[0]
+    kind = runtime_class(runtime)
+    if not settings.instances and kind.takes_requests:
+        signature, fast, loaded = kind.signature, False, []  # it says nothing more when it is loaded
+    else:  # a model that may sleep is loaded once: nobody else can say what it takes
+        loaded = await _all(load, settings.instances or 1)
+        _, signature, fast = loaded[0]
 
     async def more() -> Closable:
         process, its_signature, _ = await load()
@@ -141,8 +158,8 @@ async def _start_processes(
 
     processes = [process for process, _, _ in loaded]
     await _check_equal(artifact.name, processes, [each for _, each, _ in loaded])
-    takes_requests = runtime_class(runtime).takes_requests
-    return Pool(signature, processes, more, takes_requests=takes_requests, crashes=plan.crashes), fast
+    crashes = plan.crashes
+    return Pool(signature, processes, more, takes_requests=kind.takes_requests, crashes=crashes), fast
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:

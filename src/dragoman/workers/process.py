@@ -105,6 +105,10 @@ class ProcessInstance:
         return bool(self._batches)
 
     @property
+    def memory(self) -> int:
+        return sum(process.worker.memory for process in self._processes)
+
+    @property
     def spare(self) -> bool:
         if self._current is None or (self._next is not None and self._next.ready):
             return False

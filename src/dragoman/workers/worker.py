@@ -202,6 +202,15 @@ class Worker:
             return 0
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory it has, what it shares with others counted in parts; 0 once it is gone."""
+        try:
+            rollup = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text()
+        except OSError:
+            return 0
+        return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+
     def _hear(self) -> bool:
         """Read the socket: what was loaded, why it wasn't, and files with big frames. False if there is nothing."""
         try:

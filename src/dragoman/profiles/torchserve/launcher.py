@@ -100,7 +100,7 @@ class TorchServe(App):
             if listener.address.path:
                 Path(listener.address.path).unlink(missing_ok=True)
         self.remove_keys()
-        await self.engine.lifecycle.unload_all()
+        await self.engine.close()
 
     def remove_keys(self) -> None:
         """The keys open nothing any more; called by ``stop``, and by whoever can't wait for it."""

@@ -3,6 +3,7 @@
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, NotFound, NotReady
 from dragoman.protocols.kserve_v1 import codec
 from dragoman.scheduling.scheduler import Outcome
@@ -28,7 +29,7 @@ class Http:
 
     def predict(self, http: HttpRequest) -> None:
         """One prediction: the answer is written when the model has it, perhaps before this returns."""
-        model = self._find(http)
+        model = self._find(http, http.header)
         try:
             request = codec.decode_predict(
                 model.name, model.version, http.body, model.signature, max_depth=self._limits.json_depth
@@ -53,10 +54,10 @@ class Http:
     def model(self, http: HttpRequest) -> None:
         http.respond(200, codec.encode_model(self._find(http).name, True))
 
-    def _find(self, http: HttpRequest) -> Model:
+    def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
         name = http.params[0]
         try:
-            return self._engine.find(name)
+            return self._engine.find(name, "", headers)
         except NotFound as error:
             self._engine.refuse(DIALECT, error)
             if self._engine.registry.knows(name):

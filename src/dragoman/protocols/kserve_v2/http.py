@@ -5,6 +5,7 @@ from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import State
 from dragoman.engine.model import Model
+from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound
 from dragoman.protocols.kserve_v2 import codec, metadata
 from dragoman.scheduling.scheduler import Outcome
@@ -38,7 +39,7 @@ class Http:
 
     def infer(self, http: HttpRequest) -> None:
         """One inference: the answer is written when the model has it, perhaps before this returns."""
-        model = self._find(http)
+        model = self._find(http, http.header)
         try:
             header_length = http.header(b"inference-header-content-length")
             request, wanted = codec.decode_infer(
@@ -87,7 +88,7 @@ class Http:
 
     def model_ready(self, http: HttpRequest) -> None:
         try:
-            model = self._engine.find(*http.params)
+            model = self._engine.find(*_names(http))
         except NotFound:
             http.respond(400, b'{"error":"Model version not ready"}')
         else:
@@ -117,9 +118,15 @@ class Http:
         ]
         http.respond(200, metadata.encode_index(entries))
 
-    def _find(self, http: HttpRequest) -> Model:
+    def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
         try:
-            return self._registry.find(*http.params)
+            return self._registry.find(*_names(http), headers)
         except NotFound as error:
             self._engine.refuse(DIALECT, error)
             raise
+
+
+def _names(http: HttpRequest) -> tuple[str, str]:
+    """The model's name and the version, which may be empty."""
+    name, version = (*http.params, "")[:2]
+    return name, version

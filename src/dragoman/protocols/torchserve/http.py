@@ -13,6 +13,7 @@ from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import State
 from dragoman.engine.model import Model
+from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, Overloaded
 from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.scheduling.scheduler import Entry, Outcome
@@ -154,7 +155,7 @@ class Http:
         query: str = "",
         inputs: codec.Inputs | None = None,
     ) -> None:
-        model = self._find(name, version)
+        model = self._find(name, version, http.header)
         if http.method == "OPTIONS":
             self._json(http, 200, openapi.describe_model(name, raw_paths=self._raw_paths))
             return
@@ -182,9 +183,9 @@ class Http:
             answer.entry = entry
             http.on_disconnect = answer.lost
 
-    def _find(self, name: str, version: str) -> Model:
+    def _find(self, name: str, version: str, headers: Headers) -> Model:
         try:
-            return self._engine.find(name, version)
+            return self._engine.find(name, version, headers)
         except NotFound as error:
             self._engine.refuse(DIALECT, error)
             records = self._engine.lifecycle.records.values()
