@@ -69,7 +69,7 @@ class Desk:
         self.requests: list[InferRequest] = []
         self.refused: list[Code] = []
 
-    def find(self, name: str, version: str = "") -> Any:
+    def find(self, name: str, version: str = "", headers: Any = None) -> Any:
         wanted = self.lifecycle.records.get((name, version or "2.0"))
         if wanted is None or wanted.state is not State.READY:
             raise NotFound("not here")
