@@ -3,29 +3,24 @@
 import asyncio
 import gc
 import logging
-import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import Settings
 from dragoman.engine.engine import Engine
-from dragoman.engine.lifecycle import Plan, Record, State
+from dragoman.engine.lifecycle import Record, State
+from dragoman.engine.planning import plan
 from dragoman.errors import ConfigError
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.torchserve.http import Http as TorchServe
-from dragoman.repository.cache import cache_directory
-from dragoman.repository.environments import build_environment
 from dragoman.repository.layouts import read
-from dragoman.repository.model_archive import requirements_of
 from dragoman.repository.spec import ModelSource, Problem
-from dragoman.runtimes.base import Artifact
-from dragoman.runtimes.table import PLATFORMS, guess
+from dragoman.runtimes.table import guess
 from dragoman.scheduling.scheduler import LoopClock
 from dragoman.stats import Stats
 from dragoman.tensors import dump_json
@@ -36,7 +31,6 @@ from dragoman.transport.http import HttpServer
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.tls import server_context
-from dragoman.workers import pool
 
 log = logging.getLogger("dragoman")
 
@@ -204,35 +198,6 @@ class App:
             http.respond(503, b"the other processes' numbers did not come in time\n", "text/plain")
         else:
             http.respond(200, prometheus.render(stats, in_flight), prometheus.CONTENT_TYPE)
-
-
-def plan(source: ModelSource) -> Plan:
-    """How to load a version that was found."""
-    options = dict(source.options)
-    if source.inputs:
-        options["inputs"] = source.inputs
-    if source.outputs:
-        options["outputs"] = source.outputs
-    name = source.settings.runtime or "python"
-    if name == "torchserve":
-        options.setdefault("print_metrics", False)
-        # A handler's working directory is its model's, as in TorchServe, where it has a process of its own.
-        options.setdefault("chdir", source.settings.execution in ("auto", "process") and pool.PROCESSES_WORK)
-    artifact = Artifact(source.name, source.version, source.path, source.entry, options, source.trusted)
-    start = partial(_start_pool, source, artifact, name)
-    return Plan(source.name, source.version, PLATFORMS.get(name, name), source.settings, start, source)
-
-
-async def _start_pool(source: ModelSource, artifact: Artifact, runtime: str) -> pool.Pool:
-    """The model's instances; before that, if the operator wants it, the packages that its archive asks for."""
-    environment = None
-    requirements = requirements_of(source) if source.settings.install_requirements else None
-    if requirements is not None:
-        build = partial(build_environment, requirements, cache_directory("environments"), model=source.name)
-        packages = await asyncio.to_thread(build)
-        paths = [str(packages), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return await pool.start(artifact, runtime, source.settings, environment)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

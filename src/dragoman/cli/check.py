@@ -88,7 +88,7 @@ async def _load(found: "Found") -> list[dict[str, Any]]:
 async def _try(model: "ModelSource") -> str:
     import asyncio
 
-    from dragoman.app import plan
+    from dragoman.engine.planning import plan
     from dragoman.engine.engine import Engine
     from dragoman.scheduling.scheduler import LoopClock
 
