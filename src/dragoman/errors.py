@@ -10,6 +10,7 @@ class Code(Enum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
     OVERLOADED = "overloaded"
@@ -17,6 +18,7 @@ class Code(Enum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     MODEL_FAILED = "model_failed"
+    STORAGE = "storage"
     INTERNAL = "internal"
 
 
@@ -48,6 +50,12 @@ class NotFound(DragomanError):
     """No such model, version or route."""
 
     code = Code.NOT_FOUND
+
+
+class Conflict(DragomanError):
+    """It can't be done to what there is now: taken, or changed by somebody else in between."""
+
+    code = Code.CONFLICT
 
 
 class TooLarge(DragomanError):
@@ -88,6 +96,12 @@ class DeadlineExceeded(DragomanError):
     code = Code.DEADLINE_EXCEEDED
 
 
+class Cancelled(DragomanError):
+    """Nobody waits for it any more."""
+
+    code = Code.CANCELLED
+
+
 class ModelFailed(DragomanError):
     """The model raised or returned something that is not an answer. The log has the story under the same id."""
 
@@ -102,6 +116,58 @@ class PredictionFailed(ModelFailed):
         self.status = status
 
 
+class StorageFailed(DragomanError):
+    """The disk or the database didn't take what had to be kept. What was there before is still there."""
+
+    code = Code.STORAGE
+
+
+class ReadOnly(StorageFailed):
+    """The state can be read here and not changed."""
+
+
+class SourceError(DragomanError):
+    """A model can't be had from ``location``, which is as the client wrote it: a name, a path or a URL."""
+
+    code = Code.INVALID_INPUT
+
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+class RelativePath(SourceError):
+    """The location goes up: it has ``..`` in it, however that is written."""
+
+
+class UrlNotAllowed(SourceError):
+    """The operator's rules don't allow the URL, or the address it leads to; or it can be read in two ways."""
+
+    code = Code.FORBIDDEN
+
+
+class SourceNotFound(SourceError):
+    """Nothing is there, or nobody knows how to get it from there."""
+
+    code = Code.NOT_FOUND
+
+
+class DownloadFailed(SourceError):
+    """It is allowed, and could not be had whole: refused, broken off, too slow, or not what was expected."""
+
+
+class DownloadTooLarge(DownloadFailed):
+    """It has more bytes or files than a download may have."""
+
+    code = Code.TOO_LARGE
+
+
+class AlreadyThere(SourceError):
+    """The store has something of that name."""
+
+    code = Code.CONFLICT
+
+
 class Internal(DragomanError):
     """A bug of the server. The log has the story under the id in the message."""
 
@@ -112,3 +178,7 @@ class ConfigError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class StateUnreadable(ConfigError):
+    """The file or database with the state is damaged, of a newer Dragoman, or something else altogether."""

@@ -17,6 +17,7 @@ STATUS: Final[dict[Code, int]] = {
     Code.UNAUTHORIZED: 401,
     Code.FORBIDDEN: 403,
     Code.NOT_FOUND: 404,
+    Code.CONFLICT: 409,
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED: 501,
     Code.OVERLOADED: 503,
@@ -24,6 +25,7 @@ STATUS: Final[dict[Code, int]] = {
     Code.DEADLINE_EXCEEDED: 504,
     Code.CANCELLED: 499,  # nginx's number for a client that left; nobody is there to read it but the log
     Code.MODEL_FAILED: 500,
+    Code.STORAGE: 507,
     Code.INTERNAL: 500,
 }
 
