@@ -168,6 +168,12 @@ class AlreadyThere(SourceError):
     code = Code.CONFLICT
 
 
+class LoadFailed(DragomanError):
+    """What was to be loaded could not be. Whatever served before still does."""
+
+    code = Code.INVALID_INPUT
+
+
 class Internal(DragomanError):
     """A bug of the server. The log has the story under the id in the message."""
 

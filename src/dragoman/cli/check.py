@@ -88,8 +88,8 @@ async def _load(found: "Found") -> list[dict[str, Any]]:
 async def _try(model: "ModelSource") -> str:
     import asyncio
 
-    from dragoman.engine.planning import plan
     from dragoman.engine.engine import Engine
+    from dragoman.engine.planning import plan
     from dragoman.scheduling.scheduler import LoopClock
 
     lifecycle = Engine(LoopClock(asyncio.get_running_loop())).lifecycle

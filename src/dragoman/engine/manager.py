@@ -41,7 +41,7 @@ class Desired:
     versions: Mapping[str, Wanted] = field(default_factory=dict)
     default: str = ""
     before: Sequence[str] = ()
-    traffic: Traffic = Traffic()
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 class Ledger(Protocol):
@@ -106,7 +106,9 @@ class Manager:
             await self._write(replace(before, versions=versions), f"load {plan.version}", who)
         return record
 
-    async def unregister(self, name: str, version: str = "", who: str = "", *, force: bool = False) -> list[str]:
+    async def unregister(
+        self, name: str, version: str = "", who: str = "", *, force: bool = False
+    ) -> list[str]:
         """Unload a version, or all of a model, and want it no more. Returns the versions that went.
 
         Raises NotFound, and Conflict for the default version while there are others, unless ``force`` is on.
