@@ -5,20 +5,26 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from dragoman import log as logs
-from dragoman.config import Settings
+from dragoman.config import ManagementSettings, Settings
 from dragoman.engine.engine import Engine
+from dragoman.engine.intake import Intake
 from dragoman.engine.lifecycle import Record, State
+from dragoman.engine.manager import Manager
+from dragoman.engine.operations import Operations
 from dragoman.engine.planning import plan
 from dragoman.errors import ConfigError
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
+from dragoman.protocols.management.http import Http as Management
 from dragoman.protocols.torchserve.http import Http as TorchServe
 from dragoman.repository.layouts import read
+from dragoman.repository.sources import Sources, parse_rules
 from dragoman.repository.spec import ModelSource, Problem
 from dragoman.runtimes.table import guess
 from dragoman.scheduling.scheduler import LoopClock
@@ -85,6 +91,9 @@ class App:
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
         self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
+        self.manager = Manager(self.engine)
+        self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
+        self._operations = Operations()
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
@@ -123,6 +132,7 @@ class App:
         self.engine.stop()
         await self._server.stop(self.settings.server.grace)
         await self._bridge.shutdown()
+        await self._operations.stop()
         await self.engine.close()
 
     @property
@@ -157,7 +167,17 @@ class App:
         self.router.add("GET", "/metrics", self._metrics, permit=False)
         for path in ("/crashes", "/crashes/{}"):
             self.router.add("GET", path, self._crashes, permit=False)
+        if self._manages:
+            management = Management(self.engine, self.manager, self._intake, self._operations)
+            management.add_routes(self.router)
         self.router.add("GET", "/", self._bridge, streaming=True)
+
+    @property
+    def _manages(self) -> bool:
+        """Whether models can be changed from outside: not by everybody, and not behind the others' backs."""
+        said = self.settings.management
+        safe = bool(said.key) or address.is_loopback(self.settings.server.host)
+        return self._siblings is None and (said.enabled == "on" or (said.enabled == "auto" and safe))
 
     async def _load(self) -> None:
         plans = []
@@ -168,6 +188,8 @@ class App:
             else:
                 plans.append(plan(model))
         await self.engine.lifecycle.load_all(plans)
+        for each in plans:
+            self.manager.note(each)
 
     def _live(self, http: HttpRequest) -> None:
         http.respond(200, b"ok\n", "text/plain")
@@ -198,6 +220,18 @@ class App:
             http.respond(503, b"the other processes' numbers did not come in time\n", "text/plain")
         else:
             http.respond(200, prometheus.render(stats, in_flight), prometheus.CONTENT_TYPE)
+
+
+def _sources(management: ManagementSettings) -> Sources | None:
+    """Where new models come from. Raises ConfigError."""
+    if not management.store:
+        return None
+    store = Path(management.store).absolute()
+    if not store.is_dir():
+        raise ConfigError(
+            f"management.store is no folder: {management.store}", hint="make it, or name another"
+        )
+    return Sources(store, parse_rules(management.allowed_urls, management.allowed_networks))
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -51,7 +51,7 @@ app.command(
 )(torchserve.torchserve)
 app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive.archive)
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
-app.command("models", epilog=models.EXAMPLES, rich_help_panel=ASKING)(models.models)
+app.add_typer(models.models, name="models", rich_help_panel=ASKING)
 app.command("crashes", epilog=crashes.EXAMPLES, rich_help_panel=ASKING)(crashes.crashes)
 app.command("routes", epilog=routes.EXAMPLES, rich_help_panel=KNOWING)(routes.routes)
 app.add_typer(config.config, name="config", rich_help_panel=KNOWING)

@@ -16,6 +16,7 @@ from dragoman.config import Setting, describe, flag_name
 PANELS: Final = {
     "server": "Server",
     "models": "Models (defaults; a model.toml beside a model wins)",
+    "management": "Management",
     "log": "Log",
     "limits": "Limits",
 }
@@ -26,6 +27,15 @@ DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
 Flags = dict[str, Any]
 Url = Annotated[str, typer.Option(metavar="URL", help="Address of a running server.")]
+Key = Annotated[
+    str,
+    typer.Option(
+        metavar="SECRET",
+        help="The server's management.key.",
+        envvar="DRAGOMAN_MANAGEMENT__KEY",
+        show_envvar=True,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 ConfigFile = Annotated[
     Path | None,

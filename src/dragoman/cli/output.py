@@ -30,6 +30,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return made
 
 
+def plain(value: str) -> str:
+    """Somebody else's words without control characters, for what is no table."""
+    return escape_controls(value)
+
+
 def text(value: str) -> str:
     """Somebody else's word for a cell: no markup, no control characters."""
     return escape("\n".join(map(escape_controls, value.splitlines())))

@@ -9,6 +9,7 @@ from dragoman.config.loading import Loaded, load, model_settings, parse_toml, su
 from dragoman.config.settings import (
     LimitSettings,
     LogSettings,
+    ManagementSettings,
     ModelSettings,
     ServerSettings,
     Settings,
@@ -19,6 +20,7 @@ __all__ = [
     "LimitSettings",
     "Loaded",
     "LogSettings",
+    "ManagementSettings",
     "ModelSettings",
     "ServerSettings",
     "Setting",

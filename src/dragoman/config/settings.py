@@ -176,6 +176,34 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManagementSettings:
+    """Who may change models while the server serves, and where new ones come from."""
+
+    enabled: str = setting(
+        "auto",
+        "whether there is a management API: on, off, or auto: where only this machine can reach it, or where"
+        " management.key is set",
+        choices=("auto", "on", "off"),
+    )
+    key: str = setting("", "secret that calls bring as 'Authorization: Bearer ...'; empty asks for none")
+    store: str = setting(
+        "",
+        "folder whose models can be loaded by name, and where fetched ones are kept; empty loads nothing new",
+    )
+    allowed_urls: str = setting(
+        "", "regular expressions, with commas between, of the URLs that models may be fetched from"
+    )
+    allowed_networks: tuple[str, ...] = setting(
+        (), "networks, such as 10.1.0.0/16, that models may be fetched from although they are not public"
+    )
+    state: str = setting(
+        "",
+        "SQLite file, or URL of a database, that keeps what models should be served across restarts; empty keeps"
+        " nothing",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -183,3 +211,4 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     log: LogSettings = field(default_factory=LogSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
+    management: ManagementSettings = field(default_factory=ManagementSettings)

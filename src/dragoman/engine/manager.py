@@ -77,6 +77,11 @@ class Manager:
             raise NotFound(f"there is no model {name!r}")
         return found
 
+    def origin(self, name: str, version: str) -> Mapping[str, str]:
+        """Where a version came from, and its digest, as far as that is known."""
+        wanted = self._desired.get(name, Desired(name)).versions.get(version, Wanted(version))
+        return {key: str(wanted.document.get(key, "")) for key in ("source", "digest")}
+
     def names(self) -> list[str]:
         return sorted(self._desired)
 
@@ -85,6 +90,14 @@ class Manager:
         self._desired[desired.name] = desired
         if desired.default:
             self._engine.registry.set_default(desired.name, desired.default)
+
+    def note(self, plan: Plan) -> None:
+        """A version that the operator's start-up list has brought: it is there, and comes back by itself."""
+        before = self._desired.get(plan.name, Desired(plan.name))
+        said = plan.settings
+        known = before.versions.get(plan.version)
+        wanted = known or Wanted(plan.version, {}, said.instances, said.max_instances)
+        self._desired[plan.name] = replace(before, versions={**before.versions, plan.version: wanted})
 
     async def register(
         self, plan: Plan, document: Mapping[str, Any], who: str = "", *, replaces: bool = False

@@ -14,7 +14,14 @@ from typing import Any, Final
 
 from dragoman import log as logs
 from dragoman.app import App, find_models, run, serve
-from dragoman.config import LimitSettings, LogSettings, ModelSettings, ServerSettings, Settings
+from dragoman.config import (
+    LimitSettings,
+    LogSettings,
+    ManagementSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
 from dragoman.errors import ConfigError
 from dragoman.stats import Stats
 from dragoman.supervisor.messages import Channel, Message
@@ -127,6 +134,7 @@ def read_settings(document: dict[str, dict[str, Any]]) -> Settings:
         limits=LimitSettings(**tables["limits"]),
         log=LogSettings(**tables["log"]),
         models=ModelSettings(**tables["models"]),
+        management=ManagementSettings(**tables["management"]),
     )
 
 

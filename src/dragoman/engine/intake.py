@@ -1,0 +1,123 @@
+"""Takes a new model in while the server serves: fetched, read, loaded, wanted from now on; or nothing has changed.
+
+Knows where models come from and what they look like on disk, and no wire.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dragoman.config import ModelSettings, model_settings
+from dragoman.engine.lifecycle import Plan, Record
+from dragoman.engine.manager import Manager, Wanted
+from dragoman.engine.operations import Operation
+from dragoman.engine.planning import plan
+from dragoman.errors import ConfigError, Conflict, InvalidInput, LoadFailed, Unsupported
+from dragoman.repository.layouts import Guess, read
+from dragoman.repository.sources import Fetched, Sources, fetch
+from dragoman.repository.spec import ModelSource, Problem, check_name
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody wants to be loaded. ``name`` and ``version`` take the place of the model's own; ``settings`` are
+    those of a ``model.toml``. A version that ``replaces`` may be there already; a ``default`` one answers who names
+    none from the moment it can."""
+
+    location: str
+    name: str = ""
+    version: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+    default: bool = True
+    replaces: bool = False
+
+
+class Intake:
+    """One door for new models. Without ``sources`` it is shut."""
+
+    def __init__(
+        self, manager: Manager, defaults: ModelSettings, guess: Guess, sources: Sources | None = None
+    ) -> None:
+        self._manager = manager
+        self._defaults = defaults
+        self._guess = guess
+        self._sources = sources
+
+    async def load(self, order: Order, who: str, operation: Operation) -> Sequence[Record]:
+        """Load all versions that lie at the order's location; the newest is the default. Raises SourceError, LoadFailed, Conflict, InvalidInput,
+        StorageFailed; what was fetched for nothing is gone then.
+        """
+        if self._sources is None:
+            raise Unsupported(
+                "this server loads no models on demand: it has no model store (setting management.store)"
+            )
+        operation.step = "fetching"
+        fetched = await fetch(
+            self._sources, order.location, digest=order.digest, progress=operation.progressed
+        )
+        try:
+            return await self._take(fetched, order, who, operation)
+        except BaseException:
+            await asyncio.to_thread(fetched.discard)
+            raise
+
+    async def plans(self, name: str, wanted: Sequence[Wanted]) -> list[Plan]:
+        """Plans for versions that were taken in earlier. Raises LoadFailed, ConfigError."""
+        made = []
+        for each in wanted:
+            said = each.document
+            order = Order("", name, each.version, said.get("settings", {}))
+            (source,) = await asyncio.to_thread(self._read, Path(said["path"]), order)
+            settings = replace(source.settings, instances=each.minimum, max_instances=each.maximum)
+            made.append(plan(replace(source, settings=settings)))
+        return made
+
+    async def _take(self, fetched: Fetched, order: Order, who: str, operation: Operation) -> Sequence[Record]:
+        operation.step = "reading"
+        try:
+            found = await asyncio.to_thread(self._read, fetched.path, order)
+        except ConfigError as error:
+            raise LoadFailed(f"{error} ({error.hint})" if error.hint else str(error)) from error
+        document = {
+            "source": fetched.source,
+            "path": str(fetched.path),
+            "digest": fetched.digest,
+            "settings": dict(order.settings),
+        }
+        records: list[Record] = []
+        try:
+            for source in found:
+                operation.step = f"loading {source.name} {source.version}"
+                made = plan(source)
+                records.append(await self._manager.register(made, document, who, replaces=order.replaces))
+        except BaseException:
+            if not order.replaces:  # those that replaced another can't be taken back: it is gone
+                for record in records:
+                    await self._manager.unregister(record.name, record.version, who, force=True)
+            raise
+        if order.default:
+            for name, version in {record.name: record.version for record in records}.items():
+                await self._manager.set_default(name, version, who)
+        return records
+
+    def _read(self, path: Path, order: Order) -> Sequence[ModelSource]:
+        """What lies there, by rising version, under the names that the order gives. Raises LoadFailed."""
+        settings = model_settings(order.settings, self._defaults, "settings")
+        found = read(str(path), settings, self._guess)
+        problems = [each for each in found if isinstance(each, Problem)]
+        if problems:
+            raise LoadFailed(problems[0].reason)
+        sources = [each for each in found if isinstance(each, ModelSource)]
+        if order.version:
+            if len(sources) != 1:
+                raise InvalidInput("only one version can be given another number, and there are several")
+            sources = [replace(sources[0], version=order.version)]
+        if order.name:
+            check_name(order.name)
+            if len({source.name for source in sources}) != 1:
+                raise Conflict("only one model can be given another name, and there are several")
+            sources = [replace(source, name=order.name) for source in sources]
+        return sources
