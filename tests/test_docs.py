@@ -29,7 +29,7 @@ def test_every_route_is_documented_and_every_documented_route_exists():
     }
     documented = set()
     for line in (ROOT / "docs" / "protocols.md").read_text().splitlines():
-        if match := re.match(r"\| (GET|POST|OPTIONS|ANY) \| (.*?) \|", line):
+        if match := re.match(r"\| (GET|POST|PUT|DELETE|OPTIONS|ANY) \| (.*?) \|", line):
             documented |= {(match[1], path) for path in re.findall(r"`([^`]+)`", match[2])}
     assert routes == documented
 

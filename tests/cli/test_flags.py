@@ -16,6 +16,7 @@ VALUES = {
     "duration": "1500ms",
     "string": "word",
     "list of integers": "1,2",
+    "list of strings": "one,two",
 }
 
 

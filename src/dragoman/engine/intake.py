@@ -47,8 +47,9 @@ class Intake:
         self._sources = sources
 
     async def load(self, order: Order, who: str, operation: Operation) -> Sequence[Record]:
-        """Load all versions that lie at the order's location; the newest is the default. Raises SourceError, LoadFailed, Conflict, InvalidInput,
-        StorageFailed; what was fetched for nothing is gone then.
+        """Load all versions that lie at the order's location; the newest is the default.
+
+        Raises SourceError, LoadFailed, Conflict, InvalidInput, StorageFailed; what was fetched is gone then.
         """
         if self._sources is None:
             raise Unsupported(
