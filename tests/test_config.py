@@ -202,9 +202,9 @@ def values(entry: Setting) -> st.SearchStrategy[Any]:
         "duration": st.floats(entry.least or 0, 1e300),
         "string": st.sampled_from(entry.choices) if entry.choices else texts,
         "list of integers": st.lists(whole, max_size=4).map(tuple),
-        "list of strings": st.lists(
-            st.text("abc.:/-0123456789", min_size=1, max_size=8), max_size=4
-        ).map(tuple),
+        "list of strings": st.lists(st.text("abc.:/-0123456789", min_size=1, max_size=8), max_size=4).map(
+            tuple
+        ),
     }[entry.type]
 
 
