@@ -39,6 +39,7 @@ class Model:
         self.stats = stats
         self.signature = pool.signature if pool.takes_requests else _signature(pool.signature, settings)
         self._pool = pool
+        pool.metrics.connect(stats.metrics.take)
         self._clock = clock
         self._check = compile_check(name, self.signature)
         self._scheduler = _scheduler(self.signature, settings, pool, stats, clock)

@@ -22,6 +22,7 @@ from dragoman.types import Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.instance import InlineInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
+from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
 USER_CODE: Final = frozenset({"python", "torchserve"})
@@ -42,6 +43,7 @@ class Pool:
     takes_requests: bool = False
     crashes: deque[CrashReport] = field(default_factory=deque)
     now: Now | None = None  #: the instance's short way, where it runs on the event loop
+    metrics: Outlet = field(default_factory=Outlet)
 
 
 async def start(
@@ -88,8 +90,8 @@ async def _start_processes(
         raise
     signature, fast = hellos[0]
     takes_requests = runtime_class(runtime).takes_requests
-    pool = Pool(signature, processes, partial(_close_processes, processes), takes_requests, plan.crashes)
-    return pool, fast
+    close = partial(_close_processes, processes)
+    return Pool(signature, processes, close, takes_requests, plan.crashes, metrics=plan.metrics), fast
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:
@@ -98,7 +100,8 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
     An inline model is one copy, loaded on a thread so that the event loop stays free meanwhile.
     """
     loop = asyncio.get_running_loop()
-    threads = [ThreadInstance(name, load, loop) for _ in range(instances)]
+    metrics = Outlet()
+    threads = [ThreadInstance(name, load, loop, metrics) for _ in range(instances)]
     try:
         runtimes = await asyncio.gather(*(asyncio.wrap_future(thread.loaded) for thread in threads))
         _check_equal(name, [loaded.signature for loaded in runtimes])
@@ -107,13 +110,13 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
         raise
     signature, takes_requests = runtimes[0].signature, runtimes[0].takes_requests
     if where == "thread" or not (where == "inline" or runtimes[0].fast):
-        return Pool(signature, threads, partial(_close_threads, threads), takes_requests)
+        return Pool(signature, threads, partial(_close_threads, threads), takes_requests, metrics=metrics)
     # The threads have nothing more to do; a runtime that stays must not be closed by the thread that loaded it.
-    inline = InlineInstance(threads[0].release())
+    inline = InlineInstance(threads[0].release(), loop, metrics)
     _close_threads(threads)
     if takes_requests:  # its answers may come in parts
-        return Pool(signature, [inline], inline.close, takes_requests)
-    return Pool(signature, [inline], inline.close, now=inline.run_now)
+        return Pool(signature, [inline], inline.close, takes_requests, metrics=metrics)
+    return Pool(signature, [inline], inline.close, now=inline.run_now, metrics=metrics)
 
 
 def _order(artifact: Artifact, runtime: str, settings: ModelSettings) -> Mapping[str, Any]:
