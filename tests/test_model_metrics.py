@@ -199,7 +199,7 @@ def test_many_values_are_many_messages_of_limited_length():
     import json
 
     small = [value(k=str(number)) for number in range(2 * MOST_VALUES + 1)]
-    assert [len(message) for message in encode_values(small)] == [MOST_VALUES, MOST_VALUES, 1]
+    assert [len(message["values"]) for message in encode_values(small)] == [MOST_VALUES, MOST_VALUES, 1]
     labels = {f"l{number}": "\N{PILE OF POO}" * 500 for number in range(16)}
     big = [value(unit="\0" * 500, requests="\N{PILE OF POO}" * 8192, **labels)] * 30
     lengths = [len(json.dumps(message)) for message in encode_values(big)]
@@ -215,28 +215,38 @@ JSON = st.recursive(
 )
 
 
-@given(JSON | st.lists(st.lists(JSON, min_size=7, max_size=7)))
+SERIES = st.lists(
+    JSON | st.tuples(st.just("n"), st.just("gauge"), st.text(max_size=3), st.just(())), max_size=3
+)
+ROWS = st.lists(
+    JSON | st.tuples(st.integers(-2, 5), st.floats() | JSON, st.text() | JSON, st.floats() | JSON), max_size=3
+)
+
+
+@given(JSON | st.fixed_dictionaries({"series": SERIES | JSON, "values": ROWS | JSON}))
 def test_nonsense_from_a_worker_is_told_from_values(message):
     try:
         found = decode_values(message)
-    except (Damaged, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except (Damaged, ValueError, TypeError, LookupError, AttributeError, OverflowError):
         return
     assert all(is_sound(each) for each in found)
 
 
+GOOD = ["n", "counter", "u", []]
+
+
 @pytest.mark.parametrize(
-    "item",
+    ("series", "row"),
     [
-        ["n", "counter", "u", [], float("nan"), "", 1.0],
-        ["n", "counter", "u", [["k", 1]], 1.0, "", 1.0],
-        ["n", "counter", "u", [["k", "a"], ["k", "b"]], 1.0, "", 1.0],
-        ["n", "sum", "u", [], 1.0, "", 1.0],
-        ["n", "counter", "u", [], True, "", 1.0],
-        ["n" * 1000, "counter", "u", [], 1.0, "", 1.0],
-        ["n", "counter", "u" * 1000, [], 1.0, "", 1.0],
-        ["n{}", "counter", "u", [], 1.0, "", 1.0],
+        (GOOD, [0, float("nan"), "", 1.0]), (GOOD, [0, 1.0, "", float("inf")]), (GOOD, [0, 1, "", 1.0]),
+        (GOOD, [0, True, "", 1.0]), (GOOD, [0, 1.0, 5, 1.0]), (GOOD, [0, 1.0, "x" * 10_000, 1.0]),
+        (GOOD, [-1, 1.0, "", 1.0]), (GOOD, [False, 1.0, "", 1.0]),
+        (["n", "counter", "u", [["k", 1]]], [0, 1.0, "", 1.0]),
+        (["n", "counter", "u", [["k", "a"], ["k", "b"]]], [0, 1.0, "", 1.0]),
+        (["n", "sum", "u", []], [0, 1.0, "", 1.0]), (["n" * 1000, "counter", "u", []], [0, 1.0, "", 1.0]),
+        (["n", "counter", "u" * 1000, []], [0, 1.0, "", 1.0]), (["n{}", "counter", "u", []], [0, 1.0, "", 1.0]),
     ],
-)
-def test_a_value_that_no_honest_worker_sends_is_refused(item):
+)  # fmt: skip
+def test_a_value_that_no_honest_worker_sends_is_refused(series, row):
     with pytest.raises(Damaged):
-        decode_values([item])
+        decode_values({"series": [series], "values": [row]})

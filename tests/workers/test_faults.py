@@ -158,7 +158,7 @@ class Faulty:
         time.sleep(3600)
 
     def false_metrics(self, _):
-        text = b'[["n", "counter", "u", [], NaN, "", 0]]'
+        text = b'{"series": [["n", "counter", "u", []]], "values": [[0, 1.0, "", "now"]]}'
         for fd in self._files("socket"):
             os.write(fd, b"M" + len(text).to_bytes(4, "little") + text)
         time.sleep(3600)

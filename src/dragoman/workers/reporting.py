@@ -7,9 +7,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from typing import Any, Final
 
-from dragoman.model_metrics import MOST_PENDING, Pending, Value, is_sound
+from dragoman.model_metrics import LONGEST_REQUESTS, MOST_PENDING, Pending, Value, is_sound
 from dragoman.workers.shared import Damaged
 
 log = logging.getLogger("dragoman.workers")
@@ -78,39 +79,60 @@ class Outlet:
             take([self._kept.popleft() for _ in range(len(self._kept))])
 
 
-def encode_values(values: Sequence[Value]) -> Iterator[list[Any]]:
-    """Messages of values, each for JSON and of limited length."""
-    message: list[Any] = []
+def encode_values(values: Sequence[Value]) -> Iterator[dict[str, Any]]:
+    """Messages of values, each for JSON and of limited length. What values have in common is said once in each."""
+    series: dict[Any, int] = {}
+    rows: list[list[Any]] = []
     size = 0
     for value in values:
-        texts = (value.name, value.unit, value.requests, *(text for pair in value.labels for text in pair))
-        length = sum(map(len, texts)) * _CHARACTER + _REST
-        if message and (len(message) == MOST_VALUES or size + length > LONGEST):
-            yield message
-            message, size = [], 0
-        message.append(list(value))
-        size += length
-    if message:
-        yield message
+        key = value[:4]
+        size += len(value.requests) * _CHARACTER + _REST
+        if key not in series:
+            size += _length(value)
+        if rows and (len(rows) == MOST_VALUES or size > LONGEST):
+            yield {"series": list(series), "values": rows}
+            series, rows, size = {}, [], len(value.requests) * _CHARACTER + _REST + _length(value)
+        rows.append([series.setdefault(key, len(series)), *value[4:]])
+    if rows:
+        yield {"series": list(series), "values": rows}
+
+
+def _length(value: Value) -> int:
+    """Bytes that its series may take in a message."""
+    texts = (value.name, value.unit, *(text for pair in value.labels for text in pair))
+    return sum(map(len, texts)) * _CHARACTER + _REST
 
 
 def decode_values(message: Any) -> list[Value]:
-    """For the server's side, which trusts nothing: raises Damaged."""
-    if not isinstance(message, list) or len(message) > MOST_VALUES:
-        raise Damaged("metrics of the wrong form")
-    return [_decode(item) for item in message]
+    """For the server's side, which trusts nothing: raises Damaged, and what else a message of another form leads to."""
+    series = [_series(item) for item in message["series"]]
+    if len(message["values"]) > MOST_VALUES:
+        raise Damaged("too many values of metrics")
+    return [_value(series, *item) for item in message["values"]]
 
 
-def _decode(item: Any) -> Value:
-    name, kind, unit, labels, value, requests, time = item
-    texts = [name, kind, unit, requests, *(text for pair in labels for text in pair)]
-    if not all(isinstance(text, str) for text in texts) or not all(
-        type(n) in (int, float) for n in (value, time)
+def _series(item: Any) -> Value:
+    """What values of one series have in common, with a value that stands for all."""
+    name, kind, unit, labels = item
+    if not all(
+        isinstance(text, str) for text in (name, kind, unit, *(text for pair in labels for text in pair))
+    ):
+        raise Damaged("a metric of the wrong form")
+    series = Value(name, kind, unit, tuple((key, text) for key, text in labels), 0.0)
+    if not is_sound(series):
+        raise Damaged("a metric that makes no sense")
+    return series
+
+
+def _value(series: list[Value], place: Any, number: Any, requests: Any, time: Any) -> Value:
+    if (
+        type(number) is not float
+        or type(time) is not float
+        or type(requests) is not str
+        or type(place) is not int
     ):
         raise Damaged("a metric's value of the wrong form")
-    found = Value(
-        name, kind, unit, tuple((key, text) for key, text in labels), float(value), requests, float(time)
-    )
-    if not is_sound(found):
+    if not isfinite(number + time) or len(requests) > LONGEST_REQUESTS or place < 0:
         raise Damaged("a metric's value that makes no sense")
-    return found
+    name, kind, unit, labels, *_ = series[place]
+    return Value(name, kind, unit, labels, number, requests, time)

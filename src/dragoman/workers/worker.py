@@ -19,6 +19,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import orjson
+
 from dragoman.model_metrics import Value
 from dragoman.tensors import Buffer
 from dragoman.types import InferRequest
@@ -45,7 +47,15 @@ PATIENCE: Final = 2.0
 _MESSAGE: Final = 16_777_216
 #: Files a worker may have sent without a frame that speaks of them.
 _MOST_FILES: Final = 256
-_NONSENSE: Final = (Damaged, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_NONSENSE: Final = (
+    Damaged,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Listener(Protocol):
@@ -244,7 +254,7 @@ class Worker:
                 raise Damaged(f"a message of {length} bytes")
             if len(self._inbox) < 5 + length:
                 return
-            message = json.loads(self._inbox[5 : 5 + length])
+            message = orjson.loads(self._inbox[5 : 5 + length])
             self._inbox = self._inbox[5 + length :]
             if kind == b"M":
                 self._listener.measured(decode_values(message))

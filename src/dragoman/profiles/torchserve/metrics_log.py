@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Final
 
 from dragoman.metrics.torchserve import Sample, View, java_double
-from dragoman.model_metrics import COUNTER, Labels, Value
+from dragoman.model_metrics import COUNTER, MOST_SERIES, Labels, Value
 
 log = logging.getLogger("dragoman.torchserve")
 
@@ -97,6 +97,7 @@ class MetricsLog:
         self._samples, self._measure = samples, measure
         self._interval, self._clock = interval, clock
         self._server, self._model = LogFile(folder / SERVER_FILE), LogFile(folder / MODEL_FILE)
+        self._frames: dict[tuple[str, str, Labels], tuple[str, str]] = {}
         self._before: dict[tuple[str, tuple[str, ...]], float] = {}
         self._measured = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -126,13 +127,17 @@ class MetricsLog:
     def take(self, values: Sequence[Value]) -> None:
         """Write what handlers' metrics were given."""
         now = self._clock()
-        self._model.write(
-            [
-                self._text(value.name, value.unit, value.value, value.labels, now, value.requests, value.time)
-                for value in values
-                if self._view.shows(value.name)
-            ]
-        )
+        stamp = _stamp(now)
+        lines = []
+        for value in values:
+            if self._view.shows(value.name):
+                start, end = self._frame(value.name, value.unit, value.labels)
+                ids = f",requestID:{value.requests}" if value.requests else ""
+                line = (
+                    f"{stamp}{start}{java_double(value.value)}{end}{ids},timestamp:{int(value.time or now)}"
+                )
+                lines.append(line if line.isprintable() else _on_one_line(line))
+        self._model.write(lines)
 
     def _news(self) -> Iterator[Sample]:
         for sample in self._samples():
@@ -148,26 +153,26 @@ class MetricsLog:
         labels = self._view.named(sample)
         if labels is None:
             return ""
-        return self._text(sample.name, self._view.frontend[sample.name].unit, sample.value, labels, now)
+        start, end = self._frame(sample.name, self._view.frontend[sample.name].unit, labels)
+        return f"{_stamp(now)}{start}{java_double(sample.value)}{end},timestamp:{int(now)}"
 
-    def _text(
-        self,
-        name: str,
-        unit: str,
-        value: float,
-        labels: Labels,
-        now: float,
-        requests: str = "",
-        when: float = 0.0,
-    ) -> str:
-        """One line, without its end: whatever a model wrote into a label stays on it."""
-        dimensions = ",".join(f"{key}:{text}" for key, text in labels)
-        ids = f",requestID:{requests}" if requests else ""
-        line = f"{name}.{unit}:{java_double(value)}|#{dimensions}|#hostname:{self._view.host}{ids}"
-        return f"{_stamp(now)} - {line},timestamp:{int(when or now)}".replace("\r", " ").replace("\n", " ")
+    def _frame(self, name: str, unit: str, labels: Labels) -> tuple[str, str]:
+        """What is always the same around a value."""
+        key = (name, unit, labels)
+        if key not in self._frames:
+            if len(self._frames) > MOST_SERIES:
+                self._frames.clear()
+            dimensions = ",".join(f"{label}:{text}" for label, text in labels)
+            self._frames[key] = f" - {name}.{unit}:", f"|#{dimensions}|#hostname:{self._view.host}"
+        return self._frames[key]
 
 
 def _stamp(now: float) -> str:
     """Local time, as log4j's ISO8601 has it."""
     whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now))
     return f"{whole},{int(now * 1000) % 1000:03}"
+
+
+def _on_one_line(line: str) -> str:
+    """Whatever a model wrote into a name or a label stays on its line."""
+    return "".join(character if character.isprintable() else " " for character in line)
