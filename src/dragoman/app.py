@@ -90,14 +90,18 @@ class App:
 
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
-        self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
-        self.manager = Manager(self.engine)
+        self.build_engine()
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
         self._server = HttpServer(self.router.find, self.settings.limits, access)
+
+    def build_engine(self) -> None:
+        """Make the engine, and who changes its models. Needs the running event loop."""
+        self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
+        self.manager = Manager(self.engine)
 
     async def start(self) -> None:
         """Listen, then load: a probe gets its answer from the first moment. Returns when every model was tried.

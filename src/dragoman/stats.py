@@ -6,8 +6,11 @@ Written on the event loop's thread only, so nothing here locks. Durations are in
 import time
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, Final
+
+from dragoman.model_metrics import ModelMetrics, Value
 
 OK: Final = "ok"
 
@@ -30,12 +33,13 @@ class Histogram:
     somebody looks.
     """
 
-    __slots__ = ("_counts", "_total", "bounds", "kept")
+    __slots__ = ("_counts", "_last", "_total", "bounds", "kept")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._total = 0.0
+        self._last = 0.0
         self.kept: list[float] = []  #: not sorted yet
 
     def observe(self, value: float) -> None:
@@ -57,6 +61,11 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
+    @property
+    def last(self) -> float:
+        """The newest observation of this process."""
+        return self.kept[-1] if self.kept else self._last
+
     def add(self, counts: list[int], total: float) -> None:
         """Take in another process's observations."""
         self._counts = [mine + theirs for mine, theirs in zip(self._counts, counts, strict=True)]
@@ -69,15 +78,18 @@ class Histogram:
             for place in map(bisect_left, repeat(self.bounds), self.kept):
                 counts[place] += 1
             self._total += sum(self.kept)
+            self._last = self.kept[-1]
             self.kept.clear()
 
 
 class ModelStats:
     """The numbers of one version of one model."""
 
-    __slots__ = ("_lists", "answers", "batch", "execute", "last", "queue", "running", "total", "waiting")
+    __slots__ = (
+        "_lists", "answers", "batch", "execute", "last", "metrics", "queue", "running", "total", "waiting",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[Sequence[Value]], None] | None = None) -> None:
         self.answers: Counter[tuple[str, str]] = Counter()  #: answers by (dialect, code)
         self.queue = Histogram(SECONDS)  #: from arrival to the start of the execution, per request
         self.execute = Histogram(SECONDS)  #: per execution
@@ -89,6 +101,7 @@ class ModelStats:
         self.waiting = 0
         self.running = 0
         self.last = 0.0  #: wall-clock time of the newest execution
+        self.metrics = ModelMetrics(told)  #: the model's own
 
     def executed(self, rows: int, seconds: float) -> None:
         """One execution is over."""
@@ -120,6 +133,7 @@ class ModelStats:
             "waiting": self.waiting,
             "running": self.running,
             "last": self.last,
+            "metrics": self.metrics.snapshot(),
         }
 
     def add(self, snapshot: dict[str, Any]) -> None:
@@ -131,6 +145,7 @@ class ModelStats:
         self.waiting += snapshot["waiting"]
         self.running += snapshot["running"]
         self.last = max(self.last, snapshot["last"])
+        self.metrics.add(snapshot["metrics"])
 
 
 class Stats:
@@ -140,10 +155,20 @@ class Stats:
         self.models: dict[tuple[str, str], ModelStats] = {}
         self.refused: Counter[tuple[str, str]] = Counter()  #: requests no model saw, by (dialect, code)
         self.started = time.time()
+        self.told: Callable[[Sequence[Value]], None] | None = (
+            None  #: hears every value of models' own metrics
+        )
 
     def of(self, model: str, version: str) -> ModelStats:
         """The numbers of this model and version; they survive a reload."""
-        return self.models.setdefault((model, version), ModelStats())
+        numbers = self.models.get((model, version))
+        if numbers is None:
+            numbers = self.models[model, version] = ModelStats(self._tell)
+        return numbers
+
+    def _tell(self, values: Sequence[Value]) -> None:
+        if self.told is not None:
+            self.told(values)
 
     def snapshot(self) -> dict[str, Any]:
         return {

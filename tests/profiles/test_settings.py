@@ -92,7 +92,10 @@ HONOURED = {
     "disable_token_authorization": ("true", lambda s: not s.token_auth),
     "token_expiration_min": ("0.5", lambda s: s.token_minutes == 0.5),
     "metrics_mode": ("prometheus", lambda s: s.metrics_mode == "prometheus"),
+    "metrics_config": ("metrics.yaml", lambda s: [*s.declared_metrics.backend] == ["Asked"]),
+    "model_metrics_auto_detect": ("true", lambda s: s.detect_metrics),
     "disable_system_metrics": ("true", lambda s: not s.system_metrics),
+    "metric_time_interval": ("7", lambda s: s.metrics_interval == 7),
 }
 ELSEWHERE = {"enable_envvars_config"}
 
@@ -104,6 +107,7 @@ def test_every_honoured_key_is_tested():
 @pytest.mark.parametrize("name", HONOURED)
 def test_an_honoured_key_does_what_it_says(here, name):
     (here / "other").mkdir()
+    (here / "metrics.yaml").write_text("model_metrics: {counter: [{name: Asked, unit: x, dimensions: []}]}")
     text, holds = HONOURED[name]
     values = {"model_store": "store", "certificate_file": "c.pem", "private_key_file": "k.pem"}
     before, after = read(values, here), read({**values, name: text}, here)
@@ -131,6 +135,11 @@ def test_keys_for_what_is_still_to_come_are_read(settle):
     assert settings.startup_timeout == 8
     assert settings.model_api
     assert [url.pattern for url in settings.allowed_urls] == ["https://a/.*", "file://.*"]
+
+
+def test_metrics_are_logged_where_the_environment_says(settle, here):
+    assert settle().metrics_folder == here / "logs"
+    assert settle(environ={"METRICS_LOCATION": "numbers"}).metrics_folder == here / "numbers"
 
 
 def test_by_default_only_this_machine_is_listened_to(settle):
@@ -287,6 +296,7 @@ def test_latin_1_files_are_read_too(here):
         ),
         ("ts_header_key_sequence_id=", "must be the name of a header"),
         ("ts_header_key_sequence_end=TS_Request_Sequence_Id", "must differ"),
+        ("metrics_config=nowhere.yaml", "metrics_config can't be read: .*nowhere.yaml: No such file"),
         ("metrics_mode=loud", "metrics_mode must be one of log, prometheus, legacy"),
         ("blacklist_env_vars=(", "no regular expression"),
         ("allowed_urls=ok,(", "no regular expression"),

@@ -422,7 +422,7 @@ def test_a_handlers_own_metrics_are_written_and_kept(model: Any, capsys: pytest.
                 self.kept.add_or_update(5, ["mine"])
                 return ["ok"] * len(data)
     """
-    runtime = model(code)
+    runtime = model(code, each_metric=True)
     runtime.execute_requests([post(id="a"), post(id="b")], no_part)
     lines = [line.split("#hostname:") for line in capsys.readouterr().out.splitlines()]
     own = "#ModelName:m,Level:Model"
@@ -439,16 +439,16 @@ def test_a_handlers_own_metrics_are_written_and_kept(model: Any, capsys: pytest.
     assert lines[-1][0].startswith("[METRICS]PredictionTime.Milliseconds:")
     assert lines[0][1].endswith(",a,b")
     assert lines[2][1].endswith(",b")
-    taken = runtime.take_metrics()
+    taken = runtime.metrics.take()
     assert [(each.name, each.value) for each in taken][:2] == [("Asked", 1), ("Things", 2)]
     assert len(taken) == 9
-    assert runtime.take_metrics() == []
+    assert runtime.metrics.take() == []
 
 
 def test_metrics_need_not_be_written(model: Any, capsys: pytest.CaptureFixture[str]) -> None:
     runtime = model("def handle(data, context): return [1]", print_metrics=False)
     runtime.execute(post())
-    assert [each.name for each in runtime.take_metrics()] == ["PredictionTime"]
+    assert [each.name for each in runtime.metrics.take()] == ["PredictionTime"]
     assert capsys.readouterr().out == ""
 
 
@@ -496,13 +496,8 @@ def test_declared_metrics_are_found_by_kind_and_name(model: Any, tmp_path: Path)
     """
     runtime = model(code, metrics_config=str(tmp_path / "metrics.yaml"))
     runtime.execute(post())
-    depth = runtime.take_metrics()[0]
-    assert (depth.name, depth.unit, depth.value, depth.dimensions[0].value) == (
-        "Depth",
-        "Megabytes",
-        3,
-        "deep",
-    )
+    depth = runtime.metrics.take()[0]
+    assert depth[:5] == ("Depth", "gauge", "MB", (("Level", "deep"),), 3)
 
 
 ROWS = """

@@ -135,7 +135,7 @@ def test_a_subclass_of_base_handler_classifies_digits(digits_model: Path, fitted
     assert int(raw(runtime.execute(form(part("data", picture, "image/png"))))) == classes[0]
     assert int(raw(runtime.execute(post(picture)))) == classes[0]
     assert answer(runtime, post_json({"data": rows[1].tolist()})) == classes[1]
-    assert {each.name for each in runtime.take_metrics()} == {"HandlerTime", "PredictionTime"}
+    assert {each.name for each in runtime.metrics.take()} == {"HandlerTime", "PredictionTime"}
 
 
 def test_describe_is_the_handlers_word(digits_model: Path) -> None:
@@ -270,7 +270,7 @@ def test_steps_are_measured_where_the_configuration_says_so(unpacked: Any, fitte
     scripted(fitted[0], directory / "m.pt")
     runtime = load(directory, model_yaml_config={"handler": {"profile": True}})
     runtime.execute(post_json(fitted[1][0].tolist()))
-    assert [each.name for each in runtime.take_metrics()][:3] == [
+    assert [each.name for each in runtime.metrics.take()][:3] == [
         "ts_handler_preprocess",
         "ts_handler_inference",
         "ts_handler_postprocess",
@@ -313,7 +313,7 @@ def test_micro_batching_keeps_order_and_passes_failures_on(unpacked: Any, fitted
     found = [int(raw(each)) for each in runtime.execute_requests(batch, no_part)]
     assert found == fitted[0](torch.tensor(rows[:10], dtype=torch.float32)).argmax(1).tolist()
     assert sorted(runtime.handler.sizes) == [1, 3, 3, 3]
-    assert [each.name for each in runtime.take_metrics()] == ["HandlerTime", "PredictionTime"]
+    assert [each.name for each in runtime.metrics.take()] == ["HandlerTime", "PredictionTime"]
     runtime.handler.handle.parallelism = {"inference": 2}
     assert runtime.handler.handle.parallelism == {"preprocess": 2, "inference": 2}
     failed = runtime.execute_requests([*batch, post("no picture")], no_part)

@@ -45,6 +45,7 @@ class Model:
         self.stats = stats
         self.signature = pool.signature if pool.takes_requests else _signature(pool.signature, settings)
         self._pool = pool
+        pool.metrics.connect(stats.metrics.take)
         self._clock = clock
         #: Called before a model that sleeps is loaded.
         self.make_room: Callable[[Model], Awaitable[None]] = _no_room_needed

@@ -9,6 +9,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from dragoman.metrics.own import own_metrics
 from dragoman.stats import Histogram, ModelStats, Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,6 +86,7 @@ class _View(Collector):
             gauge = _family(name)
             gauge.add_metric([], value)
             yield gauge
+        yield from own_metrics(stats)
 
 
 def _histograms(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:

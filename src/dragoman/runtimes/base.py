@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from dragoman.errors import ConfigError, DragomanError
+from dragoman.model_metrics import Pending
 from dragoman.types import InferRequest, InferResponse, Signature
 
 
@@ -55,6 +56,9 @@ class Runtime(ABC):
         Raises InvalidInput for what only the model could know is wrong; any other exception is the model's
         failure.
         """
+
+    #: Values that the model gives metrics of its own, for whoever runs it to take; ``None`` where it has none.
+    metrics: Pending | None = None
 
     #: The runtime takes several requests at once as they are, of whatever kind, instead of joined rows.
     takes_requests: ClassVar[bool] = False

@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from dragoman.errors import ConfigError
+from dragoman.model_metrics import Value
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers.execution import execute, execute_concurrently
 from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
+from dragoman.workers.reporting import Reporter, encode_values
 from dragoman.workers.shared import BIG, HERE, IN_FILE, LARGEST, Ring, read_file, write_file
 from dragoman.workers.signatures import describe_signature
 
@@ -145,12 +147,15 @@ def main(arguments: Sequence[str]) -> None:
     _log()
     hello = {"signature": describe_signature(runtime.signature), "fast": runtime.fast}
     line.tell(b"L", hello | {"concurrent": runtime.concurrent})
+    reporter = None if runtime.metrics is None else Reporter(runtime.metrics, partial(_report, line))
     gc.freeze()
     if runtime.concurrent:
         runtime.finish(_serve_concurrently(line, runtime, order))
         runtime.close()
     else:
         _serve(line, runtime, order)
+    if reporter is not None:
+        reporter.close()
     atexit._run_exitfuncs()
     os._exit(0)  # without waiting for threads that the model has left running
 
@@ -202,6 +207,12 @@ async def _serve_concurrently(line: Line, runtime: Runtime, order: dict[str, Any
 
 def _emit(line: Line, number: int, place: int, response: InferResponse) -> None:
     line.send(encode_part(number, place, response))
+
+
+def _report(line: Line, values: Sequence[Value]) -> None:
+    with suppress(OSError):  # the server has gone, and this process is about to
+        for message in encode_values(values):
+            line.tell(b"M", message)
 
 
 def _rotten(outcomes: Sequence[Outcome], served: int, order: dict[str, Any]) -> str:

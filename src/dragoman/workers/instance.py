@@ -10,14 +10,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 
+from dragoman.model_metrics import Value
 from dragoman.runtimes.base import Runtime
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers.execution import execute, execute_one
+from dragoman.workers.reporting import Outlet, Reporter
 
 Load = Callable[[], Runtime]
+
+
+def _reporter(runtime: Runtime, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> Reporter | None:
+    """Sends the runtime's own metrics to the event loop's thread; ``None`` where it has none."""
+
+    def send(values: Sequence[Value]) -> None:
+        with suppress(RuntimeError):  # the event loop is closed: nobody is left to be told
+            loop.call_soon_threadsafe(metrics.put, values)
+
+    return None if runtime.metrics is None else Reporter(runtime.metrics, send)
 
 
 class InlineInstance:
@@ -27,8 +40,9 @@ class InlineInstance:
     busy = False
     memory = 0
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> None:
         self.runtime = runtime
+        self._reporter = _reporter(runtime, loop, metrics)
 
     @property
     def up(self) -> bool:
@@ -48,6 +62,8 @@ class InlineInstance:
 
     def close(self, when_ended: Callable[[], None]) -> None:
         self.runtime.close()
+        if self._reporter is not None:
+            self._reporter.close()
         when_ended()
 
 
@@ -57,10 +73,11 @@ class ThreadInstance:
     spare = False
     memory = 0
 
-    def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> None:
         self.loaded: Future[Runtime] = Future()
         self._load = load
         self._loop = loop
+        self._metrics = metrics
         self._released = False
         self._batches: SimpleQueue[tuple[Sequence[InferRequest], Done, Emit] | None] = SimpleQueue()
         self._finished: deque[tuple[Done, Sequence[Outcome], float]] = deque()
@@ -102,6 +119,7 @@ class ThreadInstance:
         ) as error:  # whoever waits for the load decides what it means, SystemExit included
             self.loaded.set_exception(error)
             return
+        reporter = _reporter(runtime, self._loop, self._metrics)
         self.loaded.set_result(runtime)
         while (batch := self._batches.get()) is not None:
             requests, done, emit = batch
@@ -115,6 +133,8 @@ class ThreadInstance:
                 self._wake()
         if not self._released:
             runtime.close()
+        if reporter is not None:
+            reporter.close()
 
     def _hand_out(self, emit: Emit) -> Emit:
         """The same from this thread: parts reach the event loop in the order they are made."""

@@ -23,6 +23,7 @@ from dragoman.types import Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.instance import InlineInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
+from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
 USER_CODE: Final = frozenset({"python", "torchserve"})
@@ -55,6 +56,7 @@ class Pool:
         takes_requests: bool = False,
         crashes: deque[CrashReport] | None = None,
         now: Now | None = None,
+        metrics: Outlet | None = None,
     ) -> None:
         """``more`` loads one more instance; ``now`` is the short way of one that runs on the event loop."""
         self.signature = signature
@@ -62,6 +64,7 @@ class Pool:
         self.takes_requests = takes_requests
         self.crashes = deque() if crashes is None else crashes
         self.now = now
+        self.metrics = metrics or Outlet()
         self._more = more
 
     @property
@@ -158,8 +161,15 @@ async def _start_processes(
 
     processes = [process for process, _, _ in loaded]
     await _check_equal(artifact.name, processes, [each for _, each, _ in loaded])
-    crashes = plan.crashes
-    return Pool(signature, processes, more, takes_requests=kind.takes_requests, crashes=crashes), fast
+    pool = Pool(
+        signature,
+        processes,
+        more,
+        takes_requests=kind.takes_requests,
+        crashes=plan.crashes,
+        metrics=plan.metrics,
+    )
+    return pool, fast
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:
@@ -168,9 +178,10 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
     An inline model is one copy, loaded on a thread so that the event loop stays free meanwhile.
     """
     loop = asyncio.get_running_loop()
+    metrics = Outlet()
 
     async def start() -> tuple[ThreadInstance, Runtime]:
-        thread = ThreadInstance(name, load, loop)
+        thread = ThreadInstance(name, load, loop, metrics)
         try:
             return thread, await asyncio.wrap_future(thread.loaded)
         except BaseException as error:
@@ -193,13 +204,13 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
         return thread
 
     if where == "thread" or not (where == "inline" or runtime.fast):
-        return Pool(signature, threads, more, takes_requests=takes_requests)
+        return Pool(signature, threads, more, takes_requests=takes_requests, metrics=metrics)
     # The threads have nothing more to do; a runtime that stays must not be closed by the thread that loaded it.
-    inline = InlineInstance(threads[0].release())
+    inline = InlineInstance(threads[0].release(), loop, metrics)
     await _closed(threads)
     if takes_requests:  # its answers may come in parts
-        return Pool(signature, [inline], takes_requests=True)
-    return Pool(signature, [inline], now=inline.run_now)
+        return Pool(signature, [inline], takes_requests=True, metrics=metrics)
+    return Pool(signature, [inline], now=inline.run_now, metrics=metrics)
 
 
 async def _all(load: Callable[[], Coroutine[Any, Any, T]], times: int) -> list[T]:
@@ -209,7 +220,8 @@ async def _all(load: Callable[[], Coroutine[Any, Any, T]], times: int) -> list[T
         return await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second time would disturb it while it tidies up
+                task.cancel()
         done = await asyncio.gather(*tasks, return_exceptions=True)
         await _closed([each[0] for each in done if isinstance(each, tuple)])
         raise

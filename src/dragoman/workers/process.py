@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dragoman.errors import ConfigError, DeadlineExceeded, DragomanError, Internal, ModelFailed, WorkerDied
+from dragoman.model_metrics import Value
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.messages import Outcomes, Part
+from dragoman.workers.reporting import Outlet
 from dragoman.workers.shared import Damaged
 from dragoman.workers.signatures import read_signature
 from dragoman.workers.worker import Worker
@@ -58,6 +60,7 @@ class ProcessPlan:
     response_timeout: float = 0.0
     ahead: bool = False  #: whether batches may be handed over before the one that runs is answered
     crashes: deque[CrashReport] = field(default_factory=lambda: deque(maxlen=10))
+    metrics: Outlet = field(default_factory=Outlet)
 
 
 class ProcessInstance:
@@ -198,6 +201,9 @@ class ProcessInstance:
         seconds = min(answer.seconds, time.perf_counter() - batch.started)
         self._pace += (seconds - self._pace) / 8
         self._finish(batch.number, outcomes, seconds)
+
+    def process_measured(self, values: Sequence[Value]) -> None:
+        self._plan.metrics.put(values)
 
     def process_ended(self, process: "_Process", cause: str, failure: dict[str, str] | None) -> None:
         self._processes.discard(process)
@@ -407,6 +413,9 @@ class _Process:
 
     def answered(self, answer: Outcomes | Part) -> None:
         self._owner.process_answered(self, answer)
+
+    def measured(self, values: Sequence[Value]) -> None:
+        self._owner.process_measured(values)
 
     def ended(self, cause: str, failure: dict[str, str] | None) -> None:
         self._timer.cancel()

@@ -19,6 +19,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import orjson
+
+from dragoman.model_metrics import Value
 from dragoman.tensors import Buffer
 from dragoman.types import InferRequest
 from dragoman.workers.child import LOAD_FAILED
@@ -26,6 +29,7 @@ from dragoman.workers.crash import explain_exit
 from dragoman.workers.guard import MARK, kill_marked, watch
 from dragoman.workers.messages import Outcomes, Part, decode_answer, encode_requests
 from dragoman.workers.output import Output
+from dragoman.workers.reporting import LONGEST, decode_values
 from dragoman.workers.shared import (
     BIG,
     HERE,
@@ -43,7 +47,15 @@ PATIENCE: Final = 2.0
 _MESSAGE: Final = 16_777_216
 #: Files a worker may have sent without a frame that speaks of them.
 _MOST_FILES: Final = 256
-_NONSENSE: Final = (Damaged, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_NONSENSE: Final = (
+    Damaged,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Listener(Protocol):
@@ -51,6 +63,7 @@ class Listener(Protocol):
 
     def loaded(self, hello: dict[str, Any]) -> None: ...
     def answered(self, answer: Outcomes | Part) -> None: ...
+    def measured(self, values: Sequence[Value]) -> None: ...
     def ended(self, cause: str, failure: dict[str, str] | None) -> None: ...
 
 
@@ -212,7 +225,7 @@ class Worker:
         return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
 
     def _hear(self) -> bool:
-        """Read the socket: what was loaded, why it wasn't, and files with big frames. False if there is nothing."""
+        """Read the socket: what was loaded, why it wasn't, metrics, files with frames. False if there is nothing."""
         try:
             data, fds, _, _ = socket.recv_fds(self._sock, 65_536, _MOST_FILES)
         except BlockingIOError:
@@ -240,18 +253,21 @@ class Worker:
             if self._inbox[:1] == b"F":
                 self._inbox = self._inbox[1:]
                 continue
-            if self._inbox[:1] not in (b"L", b"X"):
+            kind = self._inbox[:1]
+            if kind not in (b"L", b"X", b"M"):
                 raise Damaged("a message of an unknown kind")
             if len(self._inbox) < 5:
                 return
             length = int.from_bytes(self._inbox[1:5], "little")
-            if length > _MESSAGE:
+            if length > (LONGEST if kind == b"M" else _MESSAGE):
                 raise Damaged(f"a message of {length} bytes")
             if len(self._inbox) < 5 + length:
                 return
-            kind, message = self._inbox[:1], json.loads(self._inbox[5 : 5 + length])
+            message = orjson.loads(self._inbox[5 : 5 + length])
             self._inbox = self._inbox[5 + length :]
-            if kind == b"L":
+            if kind == b"M":
+                self._listener.measured(decode_values(message))
+            elif kind == b"L":
                 self._listener.loaded(message)
             else:
                 self._failure = {key: str(message[key]) for key in ("reason", "hint", "traceback")}

@@ -91,12 +91,12 @@ KEYS: Final = (
     Key("use_env_allowed_urls", "false", _LATER, "models are not fetched from URLs yet"),
     Key("enable_envvars_config", "false", _YES, "`true` lets `TS_...` environment variables win over this file"),
     # Numbers and logs.
-    Key("metrics_mode", "log", _YES, "`prometheus` answers `/metrics`; in `log` and `legacy` mode the answer is empty"),
-    Key("metrics_config", "", _LATER, "names of metrics are fixed; handlers' own metrics are not collected yet"),
-    Key("model_metrics_auto_detect", "false", _LATER, "handlers' own metrics are not collected yet"),
-    Key("disable_system_metrics", "false", _YES, "`true` leaves memory and disk out of `/metrics`"),
-    Key("system_metrics_cmd", "", _NO, "the host is measured when `/metrics` is asked, without a command"),
-    Key("metric_time_interval", "60", _NO, "the host is measured when `/metrics` is asked, not every so often"),
+    Key("metrics_mode", "log", _YES, "`prometheus` answers `/metrics`, `log` writes files, `legacy` does some of both"),
+    Key("metrics_config", "", _YES, "YAML file that declares the metrics, handlers' own among them"),
+    Key("model_metrics_auto_detect", "false", _YES, "`true` takes handlers' metrics that are not declared, too"),
+    Key("disable_system_metrics", "false", _YES, "`true` leaves the host's processors, memory and disk out"),
+    Key("system_metrics_cmd", "", _NO, "the host is measured without a command"),
+    Key("metric_time_interval", "60", _YES, "seconds between two lines about the host in `ts_metrics.log`"),
     Key("async_logging", "false", _NO, "log lines are short and go to one place"),
     Key("cpp_log_config", "", _NO, "there is no C++ backend"),
     # The JVM's, and TorchServe's own affairs.

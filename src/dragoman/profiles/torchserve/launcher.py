@@ -22,17 +22,17 @@ from pathlib import Path
 
 from dragoman import log as logs
 from dragoman.app import App
-from dragoman.engine.engine import Engine
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.profiles.torchserve.management import Management, Metrics
+from dragoman.profiles.torchserve.metrics_log import MetricsLog
+from dragoman.profiles.torchserve.numbers import Numbers
 from dragoman.profiles.torchserve.settings import Configuration
 from dragoman.profiles.torchserve.store import Registered, default_versions
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.protocols import torchserve
 from dragoman.protocols.torchserve.codec import SequenceHeaders
-from dragoman.scheduling.scheduler import LoopClock
 from dragoman.transport import address as addresses
 from dragoman.transport.http import HttpServer
 from dragoman.transport.router import Router
@@ -66,13 +66,15 @@ class TorchServe(App):
         self.listeners: list[Listener] = []
         self._urls = {(model.source.name, model.source.version): model.url for model in models}
         self._defaults = default_versions(models)
+        self._metrics_log: MetricsLog | None = None
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
 
     def build(self) -> None:
-        self.engine = Engine(LoopClock(asyncio.get_running_loop()))
+        self.build_engine()
         for name, version in self._defaults.items():
             self.engine.registry.set_default(name, version)
+        self._numbers = Numbers(self.engine, self.configuration)
         access = logs.access if self.settings.log.access else None
         for address, router in self._routers():
             server = HttpServer(router.find, self.settings.limits, access)
@@ -87,6 +89,9 @@ class TorchServe(App):
             await self._open(listener)
             log.info("listening", extra={"url": listener.url})
         self.port = self.listeners[0].port
+        self._metrics_log = self._numbers.open_log()
+        if self._metrics_log is not None:
+            self._metrics_log.start(asyncio.get_running_loop())
         await self._load()
         self.engine.started()
 
@@ -101,6 +106,8 @@ class TorchServe(App):
                 Path(listener.address.path).unlink(missing_ok=True)
         self.remove_keys()
         await self.engine.close()
+        if self._metrics_log is not None:
+            await asyncio.to_thread(self._metrics_log.close)
 
     def remove_keys(self) -> None:
         """The keys open nothing any more; called by ``stop``, and by whoever can't wait for it."""
@@ -131,7 +138,7 @@ class TorchServe(App):
         inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
         management = Management(self.engine, doors, lambda: self._urls, said.cors)
-        metrics = Metrics(self.engine, said.metrics_mode, said.system_metrics, said.cors)
+        metrics = Metrics(self._numbers.scrape, said.cors)
         for address, api in ((said.management, management), (said.metrics, metrics)):
             if address is None:
                 continue

@@ -129,13 +129,11 @@ class Management(Port):
 
 
 class Metrics(Port):
-    """``/metrics``, for everybody. In another mode than ``prometheus`` it is empty, as TorchServe's."""
+    """``/metrics``, for everybody. ``scrape`` makes the text of the metrics with these names, or of all."""
 
-    def __init__(self, engine: Engine, mode: str, system: bool, headers: Sequence[Header]) -> None:
+    def __init__(self, scrape: Callable[[frozenset[str]], bytes], headers: Sequence[Header]) -> None:
         super().__init__(headers)
-        self._engine = engine
-        self._shown = mode == "prometheus"
-        self._system = system
+        self._scrape = scrape
         self._paths = {
             "/metrics": {"get": {"operationId": "metrics", "responses": {"200": {"description": "OK"}}}}
         }
@@ -148,13 +146,8 @@ class Metrics(Port):
 
     def metrics(self, http: HttpRequest) -> None:
         """``?name[]=`` chooses."""
-        body = b""
-        if self._shown:
-            names = frozenset(parse_qs(http.query).get("name[]", ()))
-            registry = self._engine.registry
-            defaults = {name: registry.default(name) for name in registry.names()}
-            body = metrics.render(self._engine.stats, defaults, names, system=self._system)
-        self.respond(http, 200, body, metrics.CONTENT_TYPE)
+        names = frozenset(parse_qs(http.query).get("name[]", ()))
+        self.respond(http, 200, self._scrape(names), metrics.CONTENT_TYPE)
 
 
 def _number(text: str) -> int | None:

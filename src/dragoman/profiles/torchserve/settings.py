@@ -1,12 +1,12 @@
 """TorchServe's configuration as a whole: its file, its environment and its flags in, frozen values out.
 
-Reads one file and nothing else; what a key means is in ``keys``, what a model's own say in ``serving``.
+Reads that file and the metrics file it names; what a key means is in ``keys``, what a model's own say in ``serving``.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve import properties
 from dragoman.profiles.torchserve.address import Address, parse_address
 from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
+from dragoman.profiles.torchserve.metrics_file import DEFAULT, MetricsFile, read_metrics_file
 from dragoman.profiles.torchserve.values import Values, truth
 
 DEFAULT_FILE: Final = "config.properties"
+LOG_FOLDER: Final = "logs"
 ENVELOPES: Final = ("", "body", "json", "kserve", "kservev2")
 _SEQUENCE_KEYS: Final = tuple(f"ts_header_key_sequence_{part}" for part in ("id", "start", "end"))
 DEFAULT_SEQUENCE_HEADERS: Final = tuple(BY_NAME[key].default for key in _SEQUENCE_KEYS)
@@ -84,6 +86,10 @@ class Configuration:
     model_api: bool
     allowed_urls: tuple[re.Pattern[str], ...]
     metrics_mode: str
+    declared_metrics: MetricsFile = DEFAULT
+    detect_metrics: bool
+    metrics_interval: int  #: between two looks at the host, for the log
+    metrics_folder: Path  #: of the logs of metrics
     system_metrics: bool
     file: str = ""
     warnings: tuple[str, ...] = ()
@@ -123,7 +129,8 @@ def load(line: CommandLine, environ: Mapping[str, str], directory: Path) -> Conf
         values |= _from_environment(environ, truth(values.get("use_env_allowed_urls", "false")))
     if environ.get("TS_OPEN_INFERENCE_PROTOCOL") == "oip":
         values["ts_open_inference_protocol"] = "true"
-    return read(values, directory, file="" if file is None else str(file))
+    configuration = read(values, directory, file="" if file is None else str(file))
+    return replace(configuration, metrics_folder=directory / environ.get("METRICS_LOCATION", LOG_FOLDER))
 
 
 def find_file(line: CommandLine, environ: Mapping[str, str], directory: Path) -> Path | None:
@@ -133,7 +140,7 @@ def find_file(line: CommandLine, environ: Mapping[str, str], directory: Path) ->
         if not (directory / named).is_file():
             raise Missing(f"--ts-config file not found: {named}")
         return directory / named
-    snapshots = directory / environ.get("LOG_LOCATION", "logs") / "config"
+    snapshots = directory / environ.get("LOG_LOCATION", LOG_FOLDER) / "config"
     if not line.no_config_snapshots and snapshots.is_dir():
         # Their names begin with the time they were written at.
         found = sorted(snapshots.glob("*.cfg"), key=lambda snapshot: snapshot.name)
@@ -171,6 +178,9 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     token_auth = not of.boolean("disable_token_authorization")
     if not token_auth:
         warnings += _open_doors(inference, management)
+    metrics_file = of.path("metrics_config", directory)
+    declared_metrics = read_metrics_file(Path(metrics_file)) if metrics_file else DEFAULT
+    warnings += declared_metrics.warnings
     snapshot = _tables(of.table("model_snapshot").get("models"))
     return Configuration(
         inference=inference,
@@ -202,6 +212,10 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         model_api=of.boolean("enable_model_api"),
         allowed_urls=of.patterns("allowed_urls"),
         metrics_mode=of.choice("metrics_mode", METRICS_MODES),
+        declared_metrics=declared_metrics,
+        detect_metrics=of.boolean("model_metrics_auto_detect"),
+        metrics_interval=of.integer("metric_time_interval"),
+        metrics_folder=directory / LOG_FOLDER,
         system_metrics=not of.boolean("disable_system_metrics"),
         file=file,
         warnings=tuple(warnings),

@@ -130,6 +130,9 @@ def _options(configuration: Configuration, serving: Serving) -> dict[str, object
         "batch_size": serving.batch_size,
         "decode_input_request": configuration.decode_input,
         "limit_max_image_pixels": configuration.limit_max_image_pixels,
+        "declared_metrics": configuration.declared_metrics.backend,
+        "detect_metrics": configuration.detect_metrics,
+        "each_metric": configuration.metrics_mode != "prometheus",
     }
     if (
         configuration.sequence_headers != DEFAULT_SEQUENCE_HEADERS

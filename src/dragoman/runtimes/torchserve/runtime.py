@@ -9,7 +9,6 @@ import inspect
 import json
 import os
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,6 @@ from typing import Any, ClassVar, Final
 
 from dragoman.compat import install
 from dragoman.compat.ts.context import Context
-from dragoman.compat.ts.metrics.metric import Metric
-from dragoman.compat.ts.metrics.metric_cache_errors import GeneralMetricsCacheError
-from dragoman.compat.ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 from dragoman.compat.ts.utils.util import get_yaml_config
 from dragoman.compat.ts.version import __version__
 from dragoman.errors import ConfigError, DragomanError
@@ -27,12 +23,16 @@ from dragoman.runtimes.base import Artifact, Emit, Runtime
 from dragoman.runtimes.options import check_options
 from dragoman.runtimes.torchserve.calling import Call, Model, Outcome, together
 from dragoman.runtimes.torchserve.finding import find_handle, prefer
+from dragoman.runtimes.torchserve.measuring import make_metrics
 from dragoman.types import InferRequest, InferResponse, Signature
 
 _OPTIONS: Final = {
     "batch_size": int,
     "chdir": bool,
+    "declared_metrics": Mapping,
     "decode_input_request": bool,
+    "detect_metrics": bool,
+    "each_metric": bool,
     "envelope": str,
     "gpu_id": int,
     "handler": str,
@@ -46,7 +46,6 @@ _OPTIONS: Final = {
     "torchserve": object,  # what the archive's configuration says of serving it
 }
 _MANIFEST = Path("MAR-INF", "MANIFEST.json")
-_KEPT_METRICS = 10_000  # the newest, when nobody takes them
 _alone = threading.RLock()  # models load side by side, but ``sys.path`` and ``sys.modules`` are one
 
 
@@ -55,10 +54,12 @@ class TorchServeRuntime(Runtime):
 
     ``handler``, ``envelope`` and ``manifest`` (instead of the archive's), ``batch_size``, ``gpu_id``,
     ``limit_max_image_pixels``, ``decode_input_request``, ``model_yaml_config`` (instead of the archive's file),
-    ``metrics_config`` (a metrics file's path), ``print_metrics`` (write values to standard output, as TorchServe
-    does), ``isolate_failures`` (try the requests of a failed batch one by one) and ``chdir`` (work in the model's
-    directory: only where the process has this one model), ``sequence_headers`` (names of the headers that tell a
-    sequence's id, start and end). ``torchserve`` is what the archive says of serving.
+    ``metrics_config`` (a metrics file's path), ``declared_metrics`` (the same without a file), ``detect_metrics``
+    (metrics that are not declared count, too), ``each_metric`` (every value of them is told by itself),
+    ``print_metrics`` (write values to standard output, as TorchServe does), ``isolate_failures`` (try the requests
+    of a failed batch one by one), ``sequence_headers`` (names of the headers that tell a sequence's id, start and
+    end) and ``chdir`` (work in the model's directory: only where the process has this one model). ``torchserve`` is
+    what the archive says of serving.
     """
 
     extra = "torchserve"
@@ -66,7 +67,6 @@ class TorchServeRuntime(Runtime):
     signature = Signature((), ())
 
     def __init__(self, artifact: Artifact, directory: Path) -> None:
-        self.metrics: deque[Metric] = deque(maxlen=_KEPT_METRICS)
         self._loop = asyncio.Runner()
         options = artifact.options
         self._isolates: bool = options.get("isolate_failures", False)
@@ -146,13 +146,6 @@ class TorchServeRuntime(Runtime):
             outcomes.update(zip(places, await call.run_concurrently(), strict=True))
         return [outcomes[place] for place in range(len(requests))]
 
-    def take_metrics(self) -> list[Metric]:
-        """The values that the handler's metrics were given since the last time, oldest first."""
-        taken = []
-        while self.metrics:
-            taken.append(self.metrics.popleft())
-        return taken
-
     def close(self) -> None:
         """Let the handler tidy up, if it has a ``close`` or ``shutdown``, and end what its coroutines left."""
         for name in ("close", "shutdown"):
@@ -169,14 +162,7 @@ class TorchServeRuntime(Runtime):
         self, artifact: Artifact, directory: Path, manifest: dict[str, Any], config: dict[str, Any]
     ) -> Context:
         options = artifact.options
-        try:
-            metrics = MetricsCacheYamlImpl(options.get("metrics_config"), self.metrics.append)
-            if options.get("metrics_config"):
-                metrics.initialize_cache()
-        except GeneralMetricsCacheError as error:
-            raise ConfigError(f"option 'metrics_config': {error}") from error
-        metrics.model_name = artifact.name
-        metrics.written = options.get("print_metrics", True)
+        metrics, self.metrics = make_metrics(artifact)
         configured = getattr(options.get("torchserve"), "batch_size", None)
         context = Context(
             artifact.name,

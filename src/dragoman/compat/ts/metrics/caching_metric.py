@@ -11,6 +11,10 @@ from dragoman.compat.ts.metrics.metric_type_enum import MetricTypes
 logger = logging.getLogger(__name__)
 
 
+#: Takes a value: the metric, the value, the values of the metric's dimensions, the request's id.
+Take = Callable[["CachingMetric", float, Sequence[Any], str], None]
+
+
 class CachingMetric:
     """A metric's name, unit, kind and dimensions. ``take`` gets every value that is given to it."""
 
@@ -20,7 +24,7 @@ class CachingMetric:
         unit: str,
         dimension_names: Sequence[str] | None = None,
         metric_type: MetricTypes = MetricTypes.COUNTER,
-        take: Callable[[Metric], None] | None = None,
+        take: "Take | None" = None,
     ) -> None:
         self.metric_name, self.unit, self.metric_type = metric_name, unit, metric_type
         self.dimension_names = list(dimension_names or ())
@@ -36,13 +40,7 @@ class CachingMetric:
         elif self.metric_type is MetricTypes.COUNTER and value < 0:
             logger.error("metric %s is a counter and can't go down by %s", self.metric_name, -value)
         else:
-            pairs = zip(self.dimension_names, dimension_values, strict=True)
-            dimensions = [Dimension(name, each) for name, each in pairs]
-            self._take(
-                Metric(
-                    self.metric_name, value, self.unit, dimensions, request_id, metric_type=self.metric_type
-                )
-            )
+            self._take(self, value, dimension_values, request_id)
 
     def update(self, value: float, request_id: str = "", dimensions: Sequence[Dimension] = ()) -> None:
         """The old form: these dimensions take the place of the metric's own."""
@@ -50,5 +48,15 @@ class CachingMetric:
         self.add_or_update(value, [dimension.value for dimension in dimensions], request_id)
 
 
-def _write(metric: Metric) -> None:
-    print(f"[METRICS]{metric}")
+def make_metric(
+    metric: CachingMetric, value: float, dimension_values: Sequence[Any], request_id: str
+) -> Metric:
+    """One value of ``metric`` with everything that is written of it."""
+    pairs = zip(metric.dimension_names, dimension_values, strict=True)
+    dimensions = [Dimension(name, each) for name, each in pairs]
+    kind = metric.metric_type
+    return Metric(metric.metric_name, value, metric.unit, dimensions, request_id, metric_type=kind)
+
+
+def _write(metric: CachingMetric, value: float, dimension_values: Sequence[Any], request_id: str) -> None:
+    print(f"[METRICS]{make_metric(metric, value, dimension_values, request_id)}")

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from dragoman.compat.ts.metrics.caching_metric import CachingMetric
+from dragoman.compat.ts.metrics.caching_metric import CachingMetric, Take, make_metric
 from dragoman.compat.ts.metrics.dimension import Dimension
-from dragoman.compat.ts.metrics.metric import Metric
 from dragoman.compat.ts.metrics.metric_cache_errors import (
     MetricsCacheKeyError,
     MetricsCacheTypeError,
@@ -30,15 +29,17 @@ class MetricCacheAbstract:
     ``written`` says whether values are written out at all.
     """
 
-    def __init__(
-        self, config_file_path: str | None = None, take: Callable[[Metric], None] | None = None
-    ) -> None:
+    def __init__(self, config_file_path: str | None = None, take: Take | None = None) -> None:
         self.config_file_path = config_file_path
         self.cache: dict[MetricTypes, dict[str, CachingMetric]] = {}
         self.request_ids: Mapping[int, str] | None = None
         self.model_name: str | None = None
         self.store: list[Any] = []  # where old handlers look for what is still to be written: nothing is
         self.written = True
+        self._take = take
+
+    def take_values(self, take: Take) -> None:
+        """From now on ``take`` gets every value."""
         self._take = take
 
     def set_request_ids(self, request_ids: Mapping[int, str] | None) -> None:
@@ -161,11 +162,14 @@ class MetricCacheAbstract:
         ids = self.request_ids or {}
         return ids[idx] if idx is not None and idx in ids else ",".join(ids.values())
 
-    def _emit(self, metric: Metric) -> None:
+    def _emit(
+        self, metric: CachingMetric, value: float, dimension_values: Sequence[Any], request: str
+    ) -> None:
         if self.written:
-            self._to_stdout(lambda: sys.stdout.write(f"[METRICS]{metric}\n"))
+            line = f"[METRICS]{make_metric(metric, value, dimension_values, request)}\n"
+            self._to_stdout(lambda: sys.stdout.write(line))
         if self._take is not None:
-            self._take(metric)
+            self._take(metric, value, dimension_values, request)
 
     def flush(self) -> None:
         """Let those who read standard output see what was written."""

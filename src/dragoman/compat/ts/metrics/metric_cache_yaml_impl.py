@@ -1,11 +1,11 @@
 """The metrics that an operator's metrics file declares for all models, kept by kind and name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dragoman.compat.need import need
-from dragoman.compat.ts.metrics.metric import Metric
+from dragoman.compat.ts.metrics.caching_metric import Take
 from dragoman.compat.ts.metrics.metric_cache_abstract import MetricCacheAbstract
 from dragoman.compat.ts.metrics.metric_cache_errors import (
     MetricsCacheIOError,
@@ -19,9 +19,7 @@ from dragoman.compat.ts.metrics.metric_type_enum import MetricTypes
 class MetricsCacheYamlImpl(MetricCacheAbstract):
     """Metrics declared under ``model_metrics`` of a YAML file, and those that a handler adds."""
 
-    def __init__(
-        self, config_file_path: str | None = None, take: Callable[[Metric], None] | None = None
-    ) -> None:
+    def __init__(self, config_file_path: str | None = None, take: Take | None = None) -> None:
         super().__init__(config_file_path, take)
         self._declared = _read(config_file_path) if config_file_path else {}
 
