@@ -46,7 +46,8 @@ METRICS: Final = (
 _OURS: Final = frozenset(
     code.value
     for code in (
-        Code.OVERLOADED, Code.NOT_READY, Code.DEADLINE_EXCEEDED, Code.MODEL_FAILED, Code.INTERNAL,
+        Code.OVERLOADED, Code.NOT_READY, Code.DEADLINE_EXCEEDED, Code.MODEL_FAILED,
+        Code.MODEL_OUTPUT_INVALID, Code.INTERNAL,
     )
 )  # fmt: skip
 _HOST: Final = socket.gethostname()

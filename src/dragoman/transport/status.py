@@ -24,6 +24,7 @@ STATUS: Final[dict[Code, int]] = {
     Code.DEADLINE_EXCEEDED: 504,
     Code.CANCELLED: 499,  # nginx's number for a client that left; nobody is there to read it but the log
     Code.MODEL_FAILED: 500,
+    Code.MODEL_OUTPUT_INVALID: 500,
     Code.INTERNAL: 500,
 }
 
