@@ -58,6 +58,7 @@ class FakeInstance:
 
     up = True
     spare = False
+    alive = True
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)

@@ -24,6 +24,7 @@ class InlineInstance:
     """Runs where it is called. For models whose execution takes microseconds."""
 
     spare = False
+    alive = True
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -53,6 +54,7 @@ class ThreadInstance:
     """Loads and runs a model on its own thread. ``loaded`` is done when the model can answer, or says why not."""
 
     spare = False
+    alive = True
 
     def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop) -> None:
         self.loaded: Future[Runtime] = Future()
