@@ -42,6 +42,8 @@ class Model:
         self._clock = clock
         self._check = compile_check(name, self.signature)
         self._scheduler = _scheduler(self.signature, settings, pool, stats, clock)
+        if pool.exits is not None:
+            pool.exits.count_in(stats.exits)
 
     def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
         """Check and queue a request; ``None`` if it has been answered already.
@@ -60,6 +62,11 @@ class Model:
             raise
 
     @property
+    def ready(self) -> bool:
+        """One of its instances can answer, or is answering: none has to be started first."""
+        return any(instance.alive for instance in self._pool.instances)
+
+    @property
     def broken(self) -> bool:
         """Its workers die again and again: it refuses requests until one of them has answered."""
         return self._scheduler.broken
@@ -67,7 +74,7 @@ class Model:
     @property
     def crashes(self) -> Sequence[CrashReport]:
         """The newest deaths of its workers, oldest first."""
-        return tuple(self._pool.crashes)
+        return tuple(self._pool.exits.reports) if self._pool.exits is not None else ()
 
     def drain(self, when_done: Callable[[], None]) -> None:
         """Take nothing more; when everything accepted is answered, close the instances and call ``when_done``."""

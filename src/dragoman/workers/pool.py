@@ -7,9 +7,8 @@ crash, leak and hang without taking anything else with it.
 import asyncio
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
 from dragoman.types import Signature
-from dragoman.workers.crash import CrashReport
+from dragoman.workers.crash import Exits
 from dragoman.workers.instance import InlineInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
 
@@ -40,7 +39,7 @@ class Pool:
     instances: Sequence[Instance]
     close: Callable[[Callable[[], None]], None]
     takes_requests: bool = False
-    crashes: deque[CrashReport] = field(default_factory=deque)
+    exits: Exits | None = None  #: how its processes ended, where it has any
     now: Now | None = None  #: the instance's short way, where it runs on the event loop
 
 
@@ -88,7 +87,7 @@ async def _start_processes(
         raise
     signature, fast = hellos[0]
     takes_requests = runtime_class(runtime).takes_requests
-    pool = Pool(signature, processes, partial(_close_processes, processes), takes_requests, plan.crashes)
+    pool = Pool(signature, processes, partial(_close_processes, processes), takes_requests, plan.exits)
     return pool, fast
 
 
@@ -127,6 +126,8 @@ def _order(artifact: Artifact, runtime: str, settings: ModelSettings) -> Mapping
         "max_requests": settings.max_requests,
         "max_rss": settings.max_rss,
         "max_memory": settings.max_memory,
+        "max_processes": settings.max_processes,
+        "max_output": settings.max_output,
     }
 
 
