@@ -59,6 +59,7 @@ class FakeInstance:
 
     up = True
     spare = False
+    alive = True
     memory = 0
 
     @property

@@ -18,6 +18,7 @@ class Code(Enum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     CANCELLED = "cancelled"
     MODEL_FAILED = "model_failed"
+    MODEL_OUTPUT_INVALID = "model_output_invalid"
     STORAGE = "storage"
     INTERNAL = "internal"
 
@@ -103,9 +104,19 @@ class Cancelled(DragomanError):
 
 
 class ModelFailed(DragomanError):
-    """The model raised or returned something that is not an answer. The log has the story under the same id."""
+    """The model raised. The log has the story under the same id."""
 
     code = Code.MODEL_FAILED
+
+
+class InvalidOutput(ModelFailed):
+    """The model returned something other than it promised, too much, or nothing that is an answer."""
+
+    code = Code.MODEL_OUTPUT_INVALID
+
+    def __init__(self, message: str) -> None:
+        begins = "the model's output is invalid: "  # what people can look for, whatever follows
+        super().__init__(message if message.startswith(begins) else f"{begins}{message}")
 
 
 class PredictionFailed(ModelFailed):

@@ -86,11 +86,12 @@ class ModelStats:
     """The numbers of one version of one model."""
 
     __slots__ = (
-        "_lists", "answers", "batch", "execute", "last", "metrics", "queue", "running", "total", "waiting",
+        "_lists", "answers", "batch", "execute", "exits", "last", "metrics", "queue", "running", "total", "waiting",
     )  # fmt: skip
 
     def __init__(self, told: Callable[[Sequence[Value]], None] | None = None) -> None:
         self.answers: Counter[tuple[str, str]] = Counter()  #: answers by (dialect, code)
+        self.exits: Counter[str] = Counter()  #: worker processes that ended, by reason
         self.queue = Histogram(SECONDS)  #: from arrival to the start of the execution, per request
         self.execute = Histogram(SECONDS)  #: per execution
         self.total = Histogram(SECONDS)  #: from arrival to the answer, per request
@@ -126,6 +127,7 @@ class ModelStats:
         """Plain lists and numbers, for another process."""
         return {
             "answers": [[dialect, code, n] for (dialect, code), n in self.answers.items()],
+            "exits": dict(self.exits),
             "histograms": {
                 name: [(histogram := getattr(self, name)).counts, histogram.total]
                 for name in ("queue", "execute", "total", "batch")
@@ -140,6 +142,8 @@ class ModelStats:
         """Take in another process's snapshot."""
         for dialect, code, n in snapshot["answers"]:
             self.answers[dialect, code] += n
+        for reason, n in snapshot["exits"].items():
+            self.exits[reason] += n
         for name, (counts, total) in snapshot["histograms"].items():
             getattr(self, name).add(counts, total)
         self.waiting += snapshot["waiting"]

@@ -105,11 +105,13 @@ def dragoman(
 class Server:
     """``dragoman serve`` on a free port, ready to be asked."""
 
+    command = (*DRAGOMAN, "serve")
+
     def __init__(self, folder: Path, *arguments: str | Path, wait: bool = True, **environ: str) -> None:
         self._log = folder / f"log-{time.monotonic_ns()}"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*DRAGOMAN, "serve", *map(str, arguments), "--port", "0"],
+                [*self.command, *map(str, arguments), "--port", "0"],
                 cwd=folder,
                 env=environment(**environ),
                 stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dragoman.metrics.prometheus import METRICS
 from dragoman.stats import OK, Stats
 from dragoman.testing import TestClient
+from dragoman.workers.crash import Reason
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -73,12 +74,23 @@ def test_the_numbers_of_two_processes_add_up():
         for _ in range(n):
             numbers.executed(4, 0.01)
         stats.refused["v1", "not_found"] += n
+        numbers.exits["oom"] += n
     one.add(two.snapshot())
     numbers = one.of("m", "1")
     assert numbers.answers["v2", OK] == 5
     assert numbers.waiting == 5
     assert (numbers.batch.count, numbers.batch.total) == (5, 20)
     assert one.refused["v1", "not_found"] == 5
+    assert numbers.exits == {"oom": 5}
+
+
+def test_every_reason_for_which_a_worker_may_end_is_there_from_the_beginning():
+    with TestClient(Double) as client:
+        samples = scrape(client)
+    for reason in Reason:
+        labels = (("model", "Double"), ("reason", reason.value), ("version", "1"))
+        assert samples["dragoman_worker_exits_total", labels] == 0
+        assert f"`{reason.value}`" in DOCS.read_text()
 
 
 def test_every_metric_is_scraped_and_documented():

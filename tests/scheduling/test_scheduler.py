@@ -248,3 +248,26 @@ def test_a_request_that_waits_for_company_does_not_run_at_once():
     assert bench.ids == []
     bench.clock.advance(0.011)
     assert bench.instances[0].sizes == [1]
+
+
+@pytest.mark.parametrize(
+    "policy", [Immediate(), DynamicBatching(8), DynamicBatching(8, max_delay=1)], ids=str
+)
+def test_a_broken_model_takes_one_request_at_a_time_as_soon_as_an_instance_is_there(policy):
+    bench = Bench(policy)
+    (instance,) = bench.instances
+    bench.scheduler.withdrawn(instance)
+    bench.scheduler.failing(instance, "it died")
+    with pytest.raises(NotReady, match="it died"):
+        bench.submit(id="too early")
+    bench.scheduler.returned(instance)
+    bench.submit(id="probe")
+    with pytest.raises(NotReady, match="it died"):
+        bench.submit(id="too many")
+    bench.clock.advance(1)
+    bench.scheduler.failing(instance, "")
+    instance.finish()
+    bench.submit(id="after")
+    bench.clock.advance(1)
+    instance.finish()
+    assert bench.ids == ["probe", "after"]

@@ -152,3 +152,22 @@ def test_closing_waits_for_what_was_accepted():
     assert not closed
     bench.instances[0].finish()
     assert closed
+
+
+def test_a_broken_model_takes_a_sequence_as_soon_as_an_instance_is_there():
+    bench = Bench()
+    (instance,) = bench.instances
+    bench.scheduler.withdrawn(instance)
+    bench.scheduler.failing(instance, "it died")
+    with pytest.raises(NotReady, match="it died"):
+        bench.submit("early", "a", start=True)
+    bench.scheduler.returned(instance)
+    bench.submit("probe", "a", start=True)
+    with pytest.raises(NotReady, match="it died"):
+        bench.submit("many", "b", start=True)
+    bench.scheduler.failing(instance, "")
+    instance.finish()
+    bench.submit("after", "a", end=True)
+    instance.finish()
+    assert bench.answers.keys() == {"probe", "after"}
+    assert bench.at_rest

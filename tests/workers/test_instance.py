@@ -72,6 +72,29 @@ def test_a_models_failure_is_told_without_its_insides_and_logged_with_them(value
     assert any(record.__dict__.get("id") == failure and record.exc_info for record in caplog.records)
 
 
+@pytest.mark.parametrize("values", [[777], [1, 777]], ids=str)
+def test_a_process_ends_with_a_model_that_exits(values):
+    with pytest.raises(SystemExit):
+        execute(Echo(), [request(value=value) for value in values], None, (SystemExit, MemoryError))
+
+
+class Hungry(Echo):
+    """Has memory for one row."""
+
+    def execute(self, asked):
+        if len(asked.inputs[0].data) > 1:
+            raise MemoryError
+        return super().execute(asked)
+
+
+def test_where_memory_does_not_do_for_all_it_may_do_for_each():
+    outcomes = execute(Hungry(), [request(id="a"), request(id="b")], None, (SystemExit, MemoryError))
+    assert [outcome.id for outcome in outcomes] == ["a", "b"]
+    with pytest.raises(MemoryError):
+        execute(Hungry(), [request(rows=2)], None, (SystemExit, MemoryError))
+    assert isinstance(execute(Hungry(), [request(rows=2)], None)[0], ModelFailed)
+
+
 def test_only_wanted_outputs_are_answered():
     (outcome,) = execute(Echo(), [request(outputs=("x",))], None)
     assert [tensor.name for tensor in outcome.outputs] == ["x"]

@@ -32,7 +32,9 @@ def crashes(
         output.print_json(reports)
         return
     rows = [_row(report) for report in reports]
-    output.console().print(output.table(("when", "model", "id", "requests", "cause, last output"), rows))
+    output.console().print(
+        output.table(("when", "model", "id", "reason", "requests", "cause, last output"), rows)
+    )
 
 
 def _row(report: dict[str, Any]) -> tuple[str, ...]:
@@ -45,6 +47,7 @@ def _row(report: dict[str, Any]) -> tuple[str, ...]:
         when,
         output.text(name),
         report["id"],
+        report["reason"],
         output.text(", ".join(report["requests"])),
         output.text(told),
     )

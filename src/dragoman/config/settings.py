@@ -171,7 +171,19 @@ class ModelSettings:
         0, "bytes of memory in use after which a process is replaced; 0 is no limit", unit="bytes", least=0
     )
     max_memory: int = setting(
-        0, "bytes of data a process may allocate before it fails; 0 is no limit", unit="bytes", least=0
+        0, "bytes of data a process may allocate before it ends; 0 is no limit", unit="bytes", least=0
+    )
+    max_processes: int = setting(
+        512,
+        "processes of one worker at once, itself included; when there are more, all of them are ended; 0 is no limit",
+        least=0,
+    )
+    max_output: int = setting(
+        2_147_483_648,
+        "bytes of one answer from a process; more is an invalid output",
+        unit="bytes",
+        least=1,
+        most=2_147_483_648,
     )
 
 

@@ -73,13 +73,21 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Every model of the start-up list answers, and the server is not going down."""
-        return self._started and not self._stopping and self.healthy
+        return (
+            self._started
+            and not self._stopping
+            and not self._failed
+            and all(model.ready for model in self.registry)
+        )
 
     @property
     def healthy(self) -> bool:
         """Every model answers or is on its way: none could not be loaded, and none's workers die again and again."""
-        failed = any(record.state is State.FAILED for record in self.lifecycle.records.values())
-        return not failed and not any(model.broken for model in self.registry)
+        return not self._failed and not any(model.broken for model in self.registry)
+
+    @property
+    def _failed(self) -> bool:
+        return any(record.state is State.FAILED for record in self.lifecycle.records.values())
 
     def index(self) -> list[Record]:
         """Every known version and its state, by name and number."""

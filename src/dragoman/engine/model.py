@@ -56,6 +56,8 @@ class Model:
         self._waking: asyncio.Task[None] | None = None
         self._check = compile_check(name, self.signature)
         self._scheduler = _scheduler(self.signature, settings, pool, stats, clock, self._asleep)
+        if pool.exits is not None:
+            pool.exits.count_in(stats.exits)
 
     def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
         """Check and queue a request; ``None`` if it has been answered already.
@@ -76,6 +78,11 @@ class Model:
             raise
 
     @property
+    def ready(self) -> bool:
+        """One of its instances can answer, or is answering: none has to be started first."""
+        return any(instance.alive for instance in self._pool.instances)
+
+    @property
     def broken(self) -> bool:
         """Its workers die again and again: it refuses requests until one of them has answered."""
         return self._scheduler.broken
@@ -83,7 +90,7 @@ class Model:
     @property
     def crashes(self) -> Sequence[CrashReport]:
         """The newest deaths of its workers, oldest first."""
-        return tuple(self._pool.crashes)
+        return tuple(self._pool.exits.reports) if self._pool.exits is not None else ()
 
     @property
     def range(self) -> Range:

@@ -29,6 +29,7 @@ METRICS = (
     ("dragoman_batch_rows", "histogram", "Rows of one execution", ("model", "version")),
     ("dragoman_waiting_requests", "gauge", "Requests in the queue now", ("model", "version")),
     ("dragoman_running_requests", "gauge", "Requests being executed now", ("model", "version")),
+    ("dragoman_worker_exits", "counter", "Worker processes that ended", ("model", "version", "reason")),
     ("dragoman_http_requests_in_flight", "gauge", "HTTP requests being read, worked on or answered now", ()),
     ("dragoman_start_time_seconds", "gauge", "When the server started, in seconds since 1970", ()),
 )
@@ -70,6 +71,11 @@ class _View(Collector):
         for (dialect, code), count in sorted(stats.refused.items()):
             refused.add_metric([dialect, code], count)
         yield refused
+        exits = _family("dragoman_worker_exits")
+        for labels, numbers in models:
+            for reason, count in sorted(numbers.exits.items()):
+                exits.add_metric([*labels, reason], count)
+        yield exits
         yield from _histograms(models)
         for name, attribute in (
             ("dragoman_waiting_requests", "waiting"),

@@ -54,7 +54,8 @@ LEGACY: Final = frozenset(name for name in FRONTEND if name.startswith("ts_"))
 _OURS: Final = frozenset(
     code.value
     for code in (
-        Code.OVERLOADED, Code.NOT_READY, Code.DEADLINE_EXCEEDED, Code.MODEL_FAILED, Code.INTERNAL,
+        Code.OVERLOADED, Code.NOT_READY, Code.DEADLINE_EXCEEDED, Code.MODEL_FAILED,
+        Code.MODEL_OUTPUT_INVALID, Code.INTERNAL,
     )
 )  # fmt: skip
 HOST: Final = socket.gethostname()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dragoman.errors import InvalidInput, ModelFailed
+from dragoman.errors import InvalidInput, InvalidOutput
 from dragoman.types import DTYPES, Array, InferRequest, Tensor, TensorSpec
 
 #: numpy's dtype to the datatype's name. uint16 is UINT16 here: only a signature can say that it means BF16.
@@ -33,7 +33,7 @@ def select(tensors: tuple[Tensor, ...], request: InferRequest) -> tuple[Tensor, 
 
 
 def to_tensor(spec: TensorSpec, value: Any) -> Tensor:
-    """``value`` as the output that ``spec`` promises; ModelFailed when its datatype or shape is another.
+    """``value`` as the output that ``spec`` promises; InvalidOutput when its datatype or shape is another.
 
     Arrays are never cast: FP64 where FP32 was promised is a mistake that a client would find much later.
     Lists and numbers have no datatype of their own and take the promised one of the same kind.
@@ -62,13 +62,13 @@ def to_undeclared(name: str, value: Any) -> Tensor:
 def encode_text(data: Array, name: str) -> Array:
     """An array of ``str`` or ``bytes``, of any dtype, as an object array of ``bytes``, text in UTF-8."""
     if data.dtype.kind not in "OSUT":
-        raise ModelFailed(f"output {name!r} is {data.dtype}; expected text or bytes")
+        raise InvalidOutput(f"output {name!r} is {data.dtype}; expected text or bytes")
     items = data.ravel().tolist()
     for index, item in enumerate(items):
         if isinstance(item, str):
             items[index] = item.encode()
         elif not isinstance(item, bytes):
-            raise ModelFailed(f"output {name!r} holds {type(item).__name__} where text or bytes belong")
+            raise InvalidOutput(f"output {name!r} holds {type(item).__name__} where text or bytes belong")
     return _objects(items, data.shape)
 
 
@@ -96,7 +96,7 @@ def _as_array(spec: TensorSpec, value: Any) -> Array:
         try:
             return np.asarray(value, dtype=dtype)
         except OverflowError as error:
-            raise ModelFailed(f"output {spec.name!r}: a number doesn't fit {spec.datatype}") from error
+            raise InvalidOutput(f"output {spec.name!r}: a number doesn't fit {spec.datatype}") from error
     return data
 
 
@@ -104,14 +104,14 @@ def _array(name: str, value: Any) -> Array:
     try:
         return np.asarray(value)
     except ValueError as error:
-        raise ModelFailed(f"output {name!r} is not an array: its rows differ in length") from error
+        raise InvalidOutput(f"output {name!r} is not an array: its rows differ in length") from error
 
 
 def _reinterpret(spec: TensorSpec, data: Array) -> Array:
     if spec.datatype == "BF16" and data.dtype.name == "bfloat16":
         return data.view("<u2")
     got = DATATYPES.get(data.dtype, str(data.dtype))
-    raise ModelFailed(f"output {spec.name!r} should be {spec.datatype}, the model returned {got}")
+    raise InvalidOutput(f"output {spec.name!r} should be {spec.datatype}, the model returned {got}")
 
 
 def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
@@ -122,7 +122,7 @@ def _check_shape(spec: TensorSpec, shape: tuple[int, ...]) -> None:
                 break
         else:
             return
-    raise ModelFailed(f"output {spec.name!r} should be {list(want)}, the model returned {list(shape)}")
+    raise InvalidOutput(f"output {spec.name!r} should be {list(want)}, the model returned {list(shape)}")
 
 
 def _find(by_name: dict[str, Any], name: str) -> Any:

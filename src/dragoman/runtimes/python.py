@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from dragoman.errors import ConfigError, ModelFailed
+from dragoman.errors import ConfigError, InvalidOutput
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.calling import bind_predict, required
 from dragoman.runtimes.convert import select, to_tensor, to_undeclared
@@ -110,10 +110,10 @@ class PythonRuntime(Runtime):
             if not specs:
                 return self._by_name({f"output_{index}": value for index, value in enumerate(result)})
             if len(result) != len(specs):
-                raise ModelFailed(f"the model returned {len(result)} outputs, expected {self._expected()}")
+                raise InvalidOutput(f"the model returned {len(result)} outputs, expected {self._expected()}")
             return tuple([to_tensor(spec, value) for spec, value in zip(specs, result, strict=True)])
         if result is None or len(specs) > 1:
-            raise ModelFailed(f"the model returned {type(result).__name__}, expected {self._expected()}")
+            raise InvalidOutput(f"the model returned {type(result).__name__}, expected {self._expected()}")
         return (to_tensor(specs[0], result) if specs else to_undeclared("output", result),)
 
     def _by_name(self, result: dict[str, Any]) -> tuple[Tensor, ...]:
@@ -124,7 +124,7 @@ class PythonRuntime(Runtime):
             specs = tuple([spec for spec in specs if not spec.optional or spec.name in result])
             if result.keys() != {spec.name for spec in specs}:
                 got = ", ".join(map(str, result)) or "nothing"
-                raise ModelFailed(f"the model returned {got}, expected {self._expected()}")
+                raise InvalidOutput(f"the model returned {got}, expected {self._expected()}")
         if len(specs) == 1:
             return (to_tensor(specs[0], result[specs[0].name]),)
         return tuple([to_tensor(spec, result[spec.name]) for spec in specs])
@@ -138,7 +138,7 @@ class PythonRuntime(Runtime):
         for tensor in outputs:
             if tensor.data.shape[0] != rows:
                 got = tensor.data.shape[0]
-                raise ModelFailed(f"the model got {rows} rows and returned {got} in output {tensor.name!r}")
+                raise InvalidOutput(f"the model got {rows} rows and returned {got} in output {tensor.name!r}")
 
 
 def _plain_promises(specs: tuple[TensorSpec, ...]) -> list[tuple[str, str, Any, tuple[int, ...]]]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dragoman.errors import ConfigError, InvalidInput, ModelFailed
+from dragoman.errors import ConfigError, InvalidInput, InvalidOutput
 from dragoman.runtimes.base import Artifact, Runtime, require
 from dragoman.runtimes.convert import select, to_tensor, to_undeclared
 from dragoman.runtimes.options import check_options, find_file
@@ -112,12 +112,12 @@ def _rename(values: dict[str, Any], specs: tuple[TensorSpec, ...]) -> dict[str, 
     """Give outputs that have a position only the operator's names."""
     if len(values) != len(specs) or any(name != f"OUTPUT__{index}" for index, name in enumerate(values)):
         expected = ", ".join(spec.name for spec in specs)
-        raise ModelFailed(f"the model returned {', '.join(values)}, expected {expected}")
+        raise InvalidOutput(f"the model returned {', '.join(values)}, expected {expected}")
     names = in_position(spec.name for spec in specs)
     return dict(zip(names, values.values(), strict=True))
 
 
 def _bfloat16(spec: TensorSpec, bits: Array) -> Tensor:
     if spec.datatype != "BF16":
-        raise ModelFailed(f"output {spec.name!r} should be {spec.datatype}, the model returned BF16")
+        raise InvalidOutput(f"output {spec.name!r} should be {spec.datatype}, the model returned BF16")
     return to_tensor(spec, bits)

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from dragoman.errors import ModelFailed
+from dragoman.errors import InvalidOutput
 from dragoman.types import InferRequest, InferResponse, Tensor
 
 
@@ -40,13 +40,13 @@ def merge(requests: Sequence[InferRequest]) -> InferRequest:
 def split(response: InferResponse, requests: Sequence[InferRequest]) -> list[InferResponse]:
     """Cut a joined answer into one answer per request, as views on its rows.
 
-    Raises ModelFailed when an output does not have one row per row asked: such an answer belongs to nobody.
+    Raises InvalidOutput when an output does not have one row per row asked: such an answer belongs to nobody.
     """
     counts = [rows_of(request) for request in requests]
     total = sum(counts)
     for tensor in response.outputs:
         if not tensor.data.shape or tensor.data.shape[0] != total:
-            raise ModelFailed(
+            raise InvalidOutput(
                 f"output {tensor.name!r} of model {response.model!r} has shape {list(tensor.data.shape)}"
                 f" for a batch of {total} rows: a batched model must answer one row per row"
             )

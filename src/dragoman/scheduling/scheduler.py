@@ -78,7 +78,8 @@ class Instance(Protocol):
     """One loaded copy of a model. ``run`` answers through ``done`` (outcomes in order, seconds of execution).
 
     ``up`` says that it can take a batch and has none, ``spare`` that it can take one more than it has, ``busy`` that
-    it has one; ``watch`` tells it whom to tell about that, beginning at once.
+    it has one, and ``alive`` that it could take one, if it had nothing to do; ``watch`` tells it whom to tell about
+    that, beginning at once.
     """
 
     @property
@@ -87,6 +88,8 @@ class Instance(Protocol):
     def spare(self) -> bool: ...
     @property
     def busy(self) -> bool: ...
+    @property
+    def alive(self) -> bool: ...
     def watch(self, keeper: Keeper) -> None: ...
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None: ...
 
@@ -210,7 +213,9 @@ class Scheduler:
         """Raise NotReady or Overloaded if it can't wait."""
         if self._closed:
             raise NotReady(f"model {request.model!r} is being unloaded")
-        if self.broken:
+        if self.broken and (
+            self._stats.waiting or not self._idle
+        ):  # one at a time may try whether it works again
             raise NotReady(f"model {request.model!r} can't answer: {next(iter(self._failing.values()))}")
         waiting = self._stats.waiting
         if waiting >= self._queue_size:

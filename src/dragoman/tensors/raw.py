@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dragoman.errors import InvalidInput, ModelFailed, TooLarge
+from dragoman.errors import InvalidInput, InvalidOutput, ModelFailed, TooLarge
 from dragoman.types import DTYPES, Array, Tensor
 
 Buffer = bytes | bytearray | memoryview
@@ -119,13 +119,13 @@ def encode_raw(tensor: Tensor) -> Buffer:
 
 
 def check_dtype(tensor: Tensor) -> Array:
-    """The tensor's data in its datatype's dtype; ModelFailed when it is another but for the byte order."""
+    """The tensor's data in its datatype's dtype; InvalidOutput when it is another but for the byte order."""
     array, wanted = tensor.data, DTYPES[tensor.datatype]
     if array.dtype is wanted or array.dtype == wanted:
         return array
     if array.dtype.newbyteorder("<") == wanted:
         return array.astype(wanted)
-    raise ModelFailed(f"output '{tensor.name}' says {tensor.datatype} but holds {array.dtype}")
+    raise InvalidOutput(f"output '{tensor.name}' says {tensor.datatype} but holds {array.dtype}")
 
 
 def join_bytes(elements: list[bytes]) -> bytes:
@@ -144,7 +144,7 @@ def elements_of(tensor: Tensor) -> list[bytes]:
         return elements
     for kind in kinds:
         if not issubclass(kind, (bytes, str)):
-            raise ModelFailed(f"output '{tensor.name}' is BYTES but holds {kind.__name__}")
+            raise InvalidOutput(f"output '{tensor.name}' is BYTES but holds {kind.__name__}")
     return [element.encode() if isinstance(element, str) else bytes(element) for element in elements]
 
 

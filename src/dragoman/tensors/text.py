@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from dragoman.errors import InvalidInput, ModelFailed, TooLarge
+from dragoman.errors import InvalidInput, InvalidOutput, TooLarge
 from dragoman.tensors.raw import Buffer
 
 #: The most values one JSON body may hold. A value takes two bytes on the wire and up to 32 in memory.
@@ -115,8 +115,8 @@ def _outside_strings(body: bytes, keep: bytes) -> Iterator[np.ndarray[Any, np.dt
 
 
 def dump_json(document: Any) -> bytes:
-    """The document as compact JSON; arrays of numpy are fine. Raises ModelFailed for anything odd."""
+    """The document as compact JSON; arrays of numpy are fine. Raises InvalidOutput for anything odd."""
     try:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
-        raise ModelFailed(f"the answer can't be written as JSON: {error}") from None
+        raise InvalidOutput(f"the answer can't be written as JSON: {error}") from None

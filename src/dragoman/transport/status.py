@@ -25,6 +25,7 @@ STATUS: Final[dict[Code, int]] = {
     Code.DEADLINE_EXCEEDED: 504,
     Code.CANCELLED: 499,  # nginx's number for a client that left; nobody is there to read it but the log
     Code.MODEL_FAILED: 500,
+    Code.MODEL_OUTPUT_INVALID: 500,
     Code.STORAGE: 507,
     Code.INTERNAL: 500,
 }

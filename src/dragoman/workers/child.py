@@ -23,14 +23,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from dragoman.errors import ConfigError
+from dragoman.errors import ConfigError, InvalidOutput, PredictionFailed
 from dragoman.model_metrics import Value
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
+from dragoman.workers import sweep
 from dragoman.workers.execution import execute, execute_concurrently
 from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
 from dragoman.workers.reporting import Reporter, encode_values
@@ -41,6 +42,7 @@ PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 #: Exit codes that say what happened: the server reads them.
 ORPHANED: Final = 101
 LOAD_FAILED: Final = 102
+OUT_OF_MEMORY: Final = 103
 #: How much sooner than the server this process is chosen when memory runs out.
 OOM_SCORE: Final = "500"
 #: Bytes of one batch: the server's own limits have seen them before.
@@ -131,6 +133,7 @@ class Line:
 def main(arguments: Sequence[str]) -> None:
     *fds, parent = map(int, arguments)
     _die_with(parent)
+    sweep.carry(os.environ[sweep.MARK])
     for fd in fds:
         os.set_inheritable(fd, False)  # what the model starts has no business with them
     control, ring_in, ring_out, wake_in, count_out, wake_out, order_file = fds
@@ -149,19 +152,35 @@ def main(arguments: Sequence[str]) -> None:
     line.tell(b"L", hello | {"concurrent": runtime.concurrent})
     reporter = None if runtime.metrics is None else Reporter(runtime.metrics, partial(_report, line))
     gc.freeze()
-    if runtime.concurrent:
-        runtime.finish(_serve_concurrently(line, runtime, order))
-        runtime.close()
-    else:
-        _serve(line, runtime, order)
+    code: object = 0
+    try:
+        if runtime.concurrent:
+            runtime.finish(_serve_concurrently(line, runtime, order))
+            runtime.close()
+        else:
+            _serve(line, runtime, order)
+    except MemoryError as error:
+        sys.stderr.write(_story(error))
+        os._exit(OUT_OF_MEMORY if order["max_memory"] else 1)
+    except SystemExit as error:
+        code = error.code
     if reporter is not None:
         reporter.close()
+    _exit(code)
+
+
+def _exit(code: object) -> NoReturn:
+    """End as ``sys.exit(code)`` does, but without waiting for threads that the model has left running."""
     atexit._run_exitfuncs()
-    os._exit(0)  # without waiting for threads that the model has left running
+    if not isinstance(code, int | None):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    os._exit((code or 0) & 0xFF)
 
 
 def _serve(line: Line, runtime: Runtime, order: dict[str, Any]) -> None:
     served = 0
+    fatal = (SystemExit, MemoryError) if order["max_memory"] else (SystemExit,)
     while True:
         frame = line.next()
         if not frame:  # an empty frame is the word to go
@@ -170,10 +189,11 @@ def _serve(line: Line, runtime: Runtime, order: dict[str, Any]) -> None:
         number, requests = decode_requests(frame)
         del frame
         started = time.perf_counter()
-        outcomes = execute(runtime, requests, partial(_emit, line, number))
+        outcomes = execute(runtime, requests, partial(_emit, line, number, order["max_output"]), fatal)
         seconds = time.perf_counter() - started
         served += len(requests)
-        answer = encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order))
+        rotten = _rotten(outcomes, served, order)
+        answer = _encode(number, outcomes, seconds, rotten, order["max_output"])
         line.send(answer, at_once=False)
         del requests, outcomes
 
@@ -187,10 +207,12 @@ async def _serve_concurrently(line: Line, runtime: Runtime, order: dict[str, Any
     async def answer(number: int, requests: Sequence[InferRequest]) -> None:
         nonlocal served
         started = time.perf_counter()
-        outcomes = await execute_concurrently(runtime, requests, partial(_emit, line, number))
+        emit = partial(_emit, line, number, order["max_output"])
+        outcomes = await execute_concurrently(runtime, requests, emit)
         seconds = time.perf_counter() - started
         served += len(requests)
-        line.send(encode_outcomes(number, outcomes, seconds, _rotten(outcomes, served, order)))
+        rotten = _rotten(outcomes, served, order)
+        line.send(_encode(number, outcomes, seconds, rotten, order["max_output"]))
 
     def hear() -> None:
         for frame in line.arrived():
@@ -205,8 +227,24 @@ async def _serve_concurrently(line: Line, runtime: Runtime, order: dict[str, Any
     await leaving.wait()
 
 
-def _emit(line: Line, number: int, place: int, response: InferResponse) -> None:
-    line.send(encode_part(number, place, response))
+def _emit(line: Line, number: int, most: int, place: int, response: InferResponse) -> None:
+    part = encode_part(number, place, response)
+    if part.size > most:
+        raise InvalidOutput(f"a part of the answer has {part.size} bytes, the most are {most}")
+    line.send(part)
+
+
+def _encode(number: int, outcomes: Sequence[Outcome], seconds: float, rotten: str, most: int) -> Frame:
+    """The answer to a batch; in it, an answer to one request that has more than ``most`` bytes is invalid."""
+    answer = encode_outcomes(number, outcomes, seconds, rotten)
+    if answer.size <= most:
+        return answer
+    return encode_outcomes(number, [_bound(outcome, most) for outcome in outcomes], seconds, rotten)
+
+
+def _bound(outcome: Outcome, most: int) -> Outcome:
+    size = encode_outcomes(0, [outcome], 0.0).size
+    return InvalidOutput(f"it has {size} bytes, the most are {most}") if size > most else outcome
 
 
 def _report(line: Line, values: Sequence[Value]) -> None:
@@ -221,6 +259,8 @@ def _rotten(outcomes: Sequence[Outcome], served: int, order: dict[str, Any]) -> 
         return f"{served} requests served"
     if order["max_rss"] and (rss := _rss()) > order["max_rss"]:
         return f"{rss >> 20} MiB of memory in use"
+    if order["max_memory"] and any(isinstance(o, PredictionFailed) and o.status == 507 for o in outcomes):
+        return "a handler found no memory"  # and goes on, as with TorchServe: 507 is what that is told by
     return ""
 
 

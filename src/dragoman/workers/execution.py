@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from dragoman.errors import DragomanError, ModelFailed
+from dragoman.errors import DragomanError, InvalidOutput, ModelFailed
 from dragoman.runtimes.base import Runtime
 from dragoman.scheduling.batch import merge, split
 from dragoman.scheduling.scheduler import Emit, Outcome
@@ -13,8 +13,14 @@ from dragoman.types import InferRequest, InferResponse
 log = logging.getLogger("dragoman.workers")
 
 
-def execute(runtime: Runtime, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
-    """Answer these requests, in order, with one execution; never raises.
+#: What ends the process of a model that raises it.
+Fatal = tuple[type[BaseException], ...]
+
+
+def execute(
+    runtime: Runtime, requests: Sequence[InferRequest], emit: Emit, fatal: Fatal = ()
+) -> Sequence[Outcome]:
+    """Answer these requests, in order, with one execution; raises nothing but what is ``fatal``.
 
     Requests that fail together are tried one by one, so that one client's bad rows fail alone; a runtime that takes
     requests as they are decides about that itself.
@@ -22,18 +28,22 @@ def execute(runtime: Runtime, requests: Sequence[InferRequest], emit: Emit) -> S
     if runtime.takes_requests:
         return _execute_requests(runtime, requests, emit)
     if len(requests) == 1:
-        return [execute_one(runtime, requests[0])]
+        return [execute_one(runtime, requests[0], fatal)]
     try:
         return [*split(runtime.execute(merge(requests)), requests)]
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, fatal) and not isinstance(error, MemoryError):  # one alone needs less
+            raise
         log.info("a joined execution failed: its requests go one by one", extra={"requests": len(requests)})
-        return [execute_one(runtime, request) for request in requests]
+    return [execute_one(runtime, request, fatal) for request in requests]
 
 
-def execute_one(runtime: Runtime, request: InferRequest) -> Outcome:
-    """Answer one request; never raises."""
+def execute_one(runtime: Runtime, request: InferRequest, fatal: Fatal = ()) -> Outcome:
+    """Answer one request; raises nothing but what is ``fatal``."""
     try:
         response = runtime.execute(request)
+    except fatal:
+        raise
     except DragomanError as error:
         return error
     except BaseException as error:  # a model that calls sys.exit() must not take the server with it
@@ -67,7 +77,7 @@ async def execute_concurrently(
 
 def _counted(outcomes: Sequence[Outcome], requests: Sequence[InferRequest]) -> Sequence[Outcome]:
     if len(outcomes) != len(requests):
-        failure = ModelFailed(
+        failure = InvalidOutput(
             f"model {requests[0].model!r} answered {len(outcomes)} of {len(requests)} requests"
         )
         return [failure] * len(requests)
@@ -87,6 +97,6 @@ def _select(response: InferResponse, wanted: Sequence[str]) -> Outcome:
     outputs = tuple([tensor for tensor in response.outputs if tensor.name in wanted])
     if len(outputs) != len(wanted):
         missing = sorted(set(wanted) - {tensor.name for tensor in outputs})
-        return ModelFailed(f"model {response.model!r} did not answer with output {missing[0]!r}")
+        return InvalidOutput(f"model {response.model!r} did not answer with output {missing[0]!r}")
     response.outputs = outputs
     return response

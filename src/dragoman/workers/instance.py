@@ -39,6 +39,7 @@ class InlineInstance:
     spare = False
     busy = False
     memory = 0
+    alive = True
 
     def __init__(self, runtime: Runtime, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> None:
         self.runtime = runtime
@@ -72,6 +73,7 @@ class ThreadInstance:
 
     spare = False
     memory = 0
+    alive = True
 
     def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> None:
         self.loaded: Future[Runtime] = Future()

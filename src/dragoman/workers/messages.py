@@ -22,6 +22,7 @@ from dragoman.errors import (
     DeadlineExceeded,
     DragomanError,
     InvalidInput,
+    InvalidOutput,
     ModelFailed,
     NotFound,
     NotReady,
@@ -43,7 +44,16 @@ _PADDING: Final = bytes(_ALIGN)
 #: What a model may say of a request. Anything else is the model's own failure.
 _KINDS: Final[Mapping[str, type[DragomanError]]] = {
     kind.code.value: kind
-    for kind in (InvalidInput, NotFound, TooLarge, Unsupported, NotReady, DeadlineExceeded, ModelFailed)
+    for kind in (
+        InvalidInput,
+        NotFound,
+        TooLarge,
+        Unsupported,
+        NotReady,
+        DeadlineExceeded,
+        ModelFailed,
+        InvalidOutput,
+    )
 }
 
 
@@ -157,7 +167,7 @@ def _describe_or_fail(outcome: Outcome, data: "_Data") -> Any:
         log.error("an answer could not be told", extra={"id": failure}, exc_info=error)
         reason = f"the server's log has it under id {failure}"
     data.reset(before)
-    return _describe(ModelFailed(f"the model's answer can't be sent: {reason}"), data)
+    return _describe(InvalidOutput(f"the answer can't be sent: {reason}"), data)
 
 
 def _describe(outcome: Outcome, data: "_Data") -> list[Any]:

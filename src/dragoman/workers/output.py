@@ -35,6 +35,7 @@ class Output:
         self._second = 0.0
         self._lines = 0
         self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None  # tells of what was dropped, should nothing more come
         os.set_blocking(fd, False)
         loop.add_reader(fd, self._read)
 
@@ -81,7 +82,7 @@ class Output:
 
     def _skip(self, data: bytes) -> None:
         """Only count, and look at the last lines: they may be the ones that tell why it died."""
-        self._dropped += data.count(b"\n")
+        self._drop(data.count(b"\n"))
         for line in data[-WIDTH:].split(b"\n")[-5:]:
             if line:
                 self.tail.append(_text(line))
@@ -94,9 +95,17 @@ class Output:
             self._lines += 1
             log.info(text, extra=self._fields)
         else:
-            self._dropped += 1
+            self._drop(1)
+
+    def _drop(self, lines: int) -> None:
+        self._dropped += lines
+        if self._timer is None:
+            self._timer = self._loop.call_later(1.0, self._tell_dropped)
 
     def _tell_dropped(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._dropped:
             log.warning("lines of output left out", extra={**self._fields, "lines": self._dropped})
             self._dropped = 0

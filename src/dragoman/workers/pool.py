@@ -7,7 +7,6 @@ crash, leak and hang without taking anything else with it.
 import asyncio
 import os
 import sys
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -20,7 +19,7 @@ from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
 from dragoman.types import Signature
-from dragoman.workers.crash import CrashReport
+from dragoman.workers.crash import Exits
 from dragoman.workers.instance import InlineInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
 from dragoman.workers.reporting import Outlet
@@ -54,7 +53,7 @@ class Pool:
         more: Callable[[], Awaitable[Closable]] | None = None,
         *,
         takes_requests: bool = False,
-        crashes: deque[CrashReport] | None = None,
+        exits: Exits | None = None,
         now: Now | None = None,
         metrics: Outlet | None = None,
     ) -> None:
@@ -62,7 +61,7 @@ class Pool:
         self.signature = signature
         self.instances = list(instances)
         self.takes_requests = takes_requests
-        self.crashes = deque() if crashes is None else crashes
+        self.exits = exits  #: how its processes ended, where it has any
         self.now = now
         self.metrics = metrics or Outlet()
         self._more = more
@@ -166,7 +165,7 @@ async def _start_processes(
         processes,
         more,
         takes_requests=kind.takes_requests,
-        crashes=plan.crashes,
+        exits=plan.exits,
         metrics=plan.metrics,
     )
     return pool, fast
@@ -238,6 +237,8 @@ def _order(artifact: Artifact, runtime: str, settings: ModelSettings) -> Mapping
         "max_requests": settings.max_requests,
         "max_rss": settings.max_rss,
         "max_memory": settings.max_memory,
+        "max_processes": settings.max_processes,
+        "max_output": settings.max_output,
     }
 
 

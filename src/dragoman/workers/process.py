@@ -13,33 +13,28 @@ gets them as they come.
 
 import asyncio
 import logging
-import random
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
-from dragoman.errors import ConfigError, DeadlineExceeded, DragomanError, Internal, ModelFailed, WorkerDied
+from dragoman.errors import ConfigError, DeadlineExceeded, DragomanError, Internal, WorkerDied
 from dragoman.model_metrics import Value
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, Signature
-from dragoman.workers.crash import CrashReport
+from dragoman.workers import oom
+from dragoman.workers.crash import Cause, CrashReport, Exits, Reason
 from dragoman.workers.messages import Outcomes, Part
 from dragoman.workers.reporting import Outlet
+from dragoman.workers.restarts import DEATHS, WINDOW, Restarts
 from dragoman.workers.shared import Damaged
 from dragoman.workers.signatures import read_signature
 from dragoman.workers.worker import Worker
 
 log = logging.getLogger("dragoman.workers")
 
-#: Seconds before the first restart, and the most between two.
-FIRST_DELAY: Final = 0.1
-LAST_DELAY: Final = 30.0
-#: So many deaths within so many seconds, and requests are refused at once until an answer has come.
-DEATHS: Final = 5
-WINDOW: Final = 60.0
 #: Seconds of work, and batches, that a process may have ahead.
 AHEAD: Final = 0.001
 MOST_AHEAD: Final = 16
@@ -59,7 +54,8 @@ class ProcessPlan:
     environment: Mapping[str, str] | None = None
     response_timeout: float = 0.0
     ahead: bool = False  #: whether batches may be handed over before the one that runs is answered
-    crashes: deque[CrashReport] = field(default_factory=lambda: deque(maxlen=10))
+    exits: Exits = field(default_factory=Exits)
+    kills: Path | None = field(default_factory=oom.find_counter)  #: where the kernel counts those for memory
     metrics: Outlet = field(default_factory=Outlet)
 
 
@@ -81,9 +77,7 @@ class ProcessInstance:
         self._began = 0.0  # when the oldest batch became that
         self._limit: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
-        self._deaths: deque[float] = deque(maxlen=DEATHS)
-        self._delay = 0.0
-        self._broken = False
+        self._restarts = Restarts()
         self._why_broken = ""
         self._when_ended: Callable[[], None] | None = None  # set when it is closed
         self._processes: set[_Process] = set()  # every one that has not ended, in use or not
@@ -94,10 +88,14 @@ class ProcessInstance:
 
     def watch(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        if self._broken:
+        if self._restarts.broken:
             keeper.failing(self, self._why_broken)
         if self.up:
             keeper.returned(self)
+
+    @property
+    def alive(self) -> bool:
+        return self._current is not None
 
     @property
     def up(self) -> bool:
@@ -152,7 +150,7 @@ class ProcessInstance:
             if process.ready:
                 process.worker.stop()
             else:
-                process.worker.end("it is not needed any more")
+                process.worker.end(Cause(Reason.RECYCLED, "it is not needed any more"))
         if not self._processes:
             when_ended()
 
@@ -167,7 +165,8 @@ class ProcessInstance:
         if not self.loaded.done():
             self.loaded.set_result((signature, fast))
         elif self.loaded.result()[0] != signature:
-            process.worker.end("the model's signature has changed since it was loaded first")
+            words = "the model's signature has changed since it was loaded first"
+            process.worker.end(Cause(Reason.LOAD_FAILED, words))
             return
         if not self._batches:
             if self._current is not None and self._keeper is not None:
@@ -188,24 +187,21 @@ class ProcessInstance:
             if answer.place < len(batch.requests):
                 batch.emit(answer.place, answer.response)
             return
-        outcomes: Sequence[Outcome] = answer.outcomes
-        if len(outcomes) != len(batch.requests):
-            outcomes = [
-                ModelFailed(f"the worker answered {len(outcomes)} of {len(batch.requests)} requests")
-            ] * len(batch.requests)
-        if self._broken or self._delay:
+        if len(answer.outcomes) != len(batch.requests):
+            raise Damaged(f"{len(answer.outcomes)} outcomes of {len(batch.requests)} requests")
+        if self._restarts.troubled:
             self._recovered()
         if answer.rotten and self._next is None and self._timer is None:
             log.info("replacing a worker", extra={**self._labels, "why": answer.rotten})
             self._spawn()
         seconds = min(answer.seconds, time.perf_counter() - batch.started)
         self._pace += (seconds - self._pace) / 8
-        self._finish(batch.number, outcomes, seconds)
+        self._finish(batch.number, answer.outcomes, seconds)
 
     def process_measured(self, values: Sequence[Value]) -> None:
         self._plan.metrics.put(values)
 
-    def process_ended(self, process: "_Process", cause: str, failure: dict[str, str] | None) -> None:
+    def process_ended(self, process: "_Process", cause: Cause, failure: dict[str, str] | None) -> None:
         self._processes.discard(process)
         if self._when_ended is not None:
             if not self._processes:
@@ -226,12 +222,14 @@ class ProcessInstance:
             return
         if not self.loaded.done():
             tail = "; ".join(process.worker.tail[-3:])
-            self.loaded.set_exception(ConfigError(f"{cause} while it loaded{f': {tail}' if tail else ''}"))
+            self.loaded.set_exception(
+                ConfigError(f"{cause.words} while it loaded{f': {tail}' if tail else ''}")
+            )
             return
         if self.loaded.cancelled():
             return  # nobody waits for it any more
         if failure is not None:
-            cause = f"it could not be loaded again: {cause}"
+            cause = Cause(cause.reason, f"it could not be loaded again: {cause.words}")
         self._died(process, cause, was_current=was_current)
 
     # Inside.
@@ -255,7 +253,7 @@ class ProcessInstance:
                 return
             log.error("no worker could be started", extra={**self._labels, "reason": error.strerror})
             self._count_death(reason)
-            self._timer = self._loop.call_later(self._back_off(), self._spawn)
+            self._spawn_later()
             return
         self._processes.add(self._next)
 
@@ -263,6 +261,7 @@ class ProcessInstance:
         """Let the next process be the current one."""
         old, self._current, self._next = self._current, process, None
         if old is not None:
+            self._plan.exits.count(Reason.RECYCLED)
             old.worker.stop()
 
     def _finish(self, number: int, outcomes: Sequence[Outcome], seconds: float) -> None:
@@ -276,7 +275,7 @@ class ProcessInstance:
         batch.done(outcomes, seconds)
 
     def _check_time(self) -> None:
-        """No answer in time: the process is given up, and one takes its place at once."""
+        """No answer in time: the process is given up, and another takes its place."""
         self._limit = None
         process, limit = self._current, self._plan.response_timeout
         if process is None or not self._batches:
@@ -285,13 +284,13 @@ class ProcessInstance:
         if left > 0:
             self._limit = self._loop.call_later(left, self._check_time)
             return
-        cause = f"no answer within {limit:g} s"
+        cause = Cause(Reason.TIMEOUT, f"no answer within {limit:g} s")
         process.worker.end(cause)
         self._current = None
         self._report(process, cause, self._running)
-        if self._next is None:
-            self._spawn()
+        self._spawn_later()
         self._lose(DeadlineExceeded(f"model {self._plan.model!r} did not answer within {limit:g} s"))
+        self._count_death(cause.words)
 
     def _look_for_answers(self, oldest: int) -> None:
         """Answers may wait for one that takes long: they are taken, and nothing more goes to that process."""
@@ -322,7 +321,7 @@ class ProcessInstance:
         for number in running:
             self._finish(number, [error] * len(self._batches[number].requests), seconds)
 
-    def _report(self, process: "_Process", cause: str, taken: Sequence[InferRequest]) -> CrashReport:
+    def _report(self, process: "_Process", cause: Cause, taken: Sequence[InferRequest]) -> CrashReport:
         requests = [request.id for request in taken if request.id]
         report = CrashReport(
             self._plan.model,
@@ -333,47 +332,37 @@ class ProcessInstance:
             requests,
             process.rss,
         )
-        self._plan.crashes.append(report)
-        log.error(
-            "a worker died",
-            extra={**self._labels, "id": report.id, "cause": cause, "requests": len(taken)},
-        )
+        self._plan.exits.reports.append(report)
+        self._plan.exits.count(cause.reason)
+        told = {"id": report.id, "reason": cause.reason.value, "cause": cause.words, "requests": len(taken)}
+        log.error("a worker died", extra={**self._labels, **told})
         return report
 
-    def _died(self, process: "_Process", cause: str, *, was_current: bool) -> None:
+    def _died(self, process: "_Process", cause: Cause, *, was_current: bool) -> None:
         """A process that nobody had given up has ended; only the current one takes its batch with it."""
         report = self._report(process, cause, self._running if was_current else ())
         if was_current and self._keeper is not None:
             self._keeper.withdrawn(self)
-        missing = self._next is None and self._timer is None
+        self._spawn_later()
         if was_current and self._batches:
-            reason = f"the worker of model {self._plan.model!r} died: {cause} (crash report {report.id})"
-            self._lose(WorkerDied(reason))
-        self._count_death(cause)
-        if missing:
-            self._timer = self._loop.call_later(self._back_off(), self._spawn)
+            told = f"({cause.reason}): {cause.words} (crash report {report.id})"
+            self._lose(WorkerDied(f"the worker of model {self._plan.model!r} died {told}"))
+        self._count_death(cause.words)
 
     def _count_death(self, cause: str) -> None:
-        now = time.monotonic()
-        self._deaths.append(now)
-        if len(self._deaths) == DEATHS and now - self._deaths[0] < WINDOW and not self._broken:
-            self._broken = True
+        if self._restarts.died(time.monotonic()):
             self._why_broken = f"its worker died {DEATHS} times in {WINDOW:g} s, last: {cause}"
             if self._keeper is not None:
                 self._keeper.failing(self, self._why_broken)
 
-    def _back_off(self) -> float:
-        delay = self._delay
-        self._delay = min(max(FIRST_DELAY, delay * 2), LAST_DELAY)
-        return delay * random.uniform(0.75, 1.25)
+    def _spawn_later(self) -> None:
+        """Unless another process is on its way already."""
+        if self._next is None and self._timer is None:
+            self._timer = self._loop.call_later(self._restarts.delay(), self._spawn)
 
     def _recovered(self) -> None:
-        self._delay = 0.0
-        self._deaths.clear()
-        if self._broken:
-            self._broken = False
-            if self._keeper is not None:
-                self._keeper.failing(self, "")
+        if self._restarts.answered() and self._keeper is not None:
+            self._keeper.failing(self, "")
 
 
 class _Batch:
@@ -399,6 +388,8 @@ class _Process:
     ) -> None:
         self.ready = False
         self.rss = 0
+        self._kills: int | None = None
+        self._counter = plan.kills
         self._owner = owner
         self._loop = loop
         self.worker = Worker(plan.order, self, loop, label, plan.environment)
@@ -417,11 +408,14 @@ class _Process:
     def measured(self, values: Sequence[Value]) -> None:
         self._owner.process_measured(values)
 
-    def ended(self, cause: str, failure: dict[str, str] | None) -> None:
+    def ended(self, cause: Cause, failure: dict[str, str] | None) -> None:
         self._timer.cancel()
+        if cause.reason is Reason.SIGKILL and oom.count_kills(self._counter) != self._kills:
+            cause = Cause(Reason.OOM, "out of memory: the kernel killed it to get its memory")
         self._owner.process_ended(self, cause, failure)
 
     def _look(self) -> None:
-        """Remember how much memory it has: afterwards nobody can tell."""
+        """Remember how much memory it has, and how often the kernel has killed for it: afterwards nobody can tell."""
         self.rss = self.worker.rss or self.rss
+        self._kills = oom.count_kills(self._counter)
         self._timer = self._loop.call_later(1.0, self._look)

@@ -8,7 +8,6 @@ Everything here runs on the event loop's thread. What the process says is checke
 import asyncio
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -24,9 +23,9 @@ import orjson
 from dragoman.model_metrics import Value
 from dragoman.tensors import Buffer
 from dragoman.types import InferRequest
-from dragoman.workers.child import LOAD_FAILED
-from dragoman.workers.crash import explain_exit
-from dragoman.workers.guard import MARK, kill_marked, watch
+from dragoman.workers import guard, sweep
+from dragoman.workers.child import LOAD_FAILED, OUT_OF_MEMORY
+from dragoman.workers.crash import Cause, Reason, explain_exit
 from dragoman.workers.messages import Outcomes, Part, decode_answer, encode_requests
 from dragoman.workers.output import Output
 from dragoman.workers.reporting import LONGEST, decode_values
@@ -64,7 +63,7 @@ class Listener(Protocol):
     def loaded(self, hello: dict[str, Any]) -> None: ...
     def answered(self, answer: Outcomes | Part) -> None: ...
     def measured(self, values: Sequence[Value]) -> None: ...
-    def ended(self, cause: str, failure: dict[str, str] | None) -> None: ...
+    def ended(self, cause: Cause, failure: dict[str, str] | None) -> None: ...
 
 
 class Worker:
@@ -83,7 +82,8 @@ class Worker:
     ) -> None:
         self._listener = listener
         self._loop = loop
-        self._cause = ""
+        self._cause: Cause | None = None
+        self._limits = int(order["max_memory"]), int(order["max_processes"])
         self._failure: dict[str, str] | None = None
         self._files: deque[int] = deque()
         self._inbox = b""
@@ -91,8 +91,10 @@ class Worker:
         self._leaving = False
         self._distrusted = False
         self._gone = False
-        self._mark = f"{watch()}.{secrets.token_hex(8)}"
+        self._guard = guard.get()
         with ExitStack() as undo:
+            self._mark = self._guard.watch(order["max_processes"])
+            undo.callback(self._guard.end, self._mark)
             self._open(undo)
             self._process = self._start(undo, order, environment)
             self._exit = os.pidfd_open(self._process.pid)
@@ -144,7 +146,7 @@ class Worker:
                 stderr=subprocess.PIPE,
                 pass_fds=inherited,
                 start_new_session=True,
-                env={**(os.environ if environment is None else environment), MARK: self._mark},
+                env={**(os.environ if environment is None else environment), sweep.MARK: self._mark},
             )
         finally:
             os.close(told)
@@ -188,15 +190,15 @@ class Worker:
 
     def stop(self) -> None:
         """Let it end after what it was given; a process that doesn't is ended."""
-        if self._cause or self._leaving or self._gone:
+        if self._cause is not None or self._leaving or self._gone:
             return
         self._leaving = True
         self._write([HERE], len(HERE))
         self._kill_later()
 
-    def end(self, cause: str) -> None:
+    def end(self, cause: Cause) -> None:
         """End it now: a moment to die in order, then the kernel does it."""
-        if not self._cause and not self._gone:
+        if self._cause is None and not self._gone:
             self._cause = cause
             self._signal(signal.SIGTERM)
             self._kill_later()
@@ -304,7 +306,7 @@ class Worker:
 
     def _distrust(self, error: Exception) -> None:
         """Nothing that it says counts from now on."""
-        self._cause = self._cause or f"the worker sent what can't be read: {error}"
+        self._give_up(Cause(Reason.GARBAGE, f"the worker sent what can't be read: {error}"))
         self._loop.remove_reader(self._sock)
         self._loop.remove_reader(self._wake_out)
         self._distrusted = True
@@ -312,9 +314,10 @@ class Worker:
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._exit)
-        self._sweep()  # before its number may be another's
+        self._kill()  # its whole group, before its number may be another's
         code = self._process.wait()
         self._gone = True
+        count = self._guard.end(self._mark)
         if not self._distrusted:
             while self._hear():
                 pass
@@ -323,9 +326,19 @@ class Worker:
             output.drain()
         self._release()
         if self._failure is not None and code == LOAD_FAILED:
-            self._listener.ended(self._failure["reason"], self._failure)
+            self._listener.ended(Cause(Reason.LOAD_FAILED, self._failure["reason"]), self._failure)
         else:
-            self._listener.ended(self._cause or explain_exit(code), None)
+            self._listener.ended(self._cause or self._explain(code, count), None)
+
+    def _explain(self, code: int, count: int) -> Cause:
+        """Why it ended, if nobody here has ended it. ``count`` is of processes, if the guard found too many."""
+        memory, processes = self._limits
+        if count:
+            words = f"it had started {count} processes, more than {processes}"
+            return Cause(Reason.PROCESSES, words)
+        if code == OUT_OF_MEMORY and memory:
+            return Cause(Reason.OOM, f"out of memory: it reached its limit of {memory >> 20} MiB")
+        return explain_exit(code, self.tail)
 
     def _release(self) -> None:
         if self._timer is not None:
@@ -339,8 +352,12 @@ class Worker:
         self._sock.close()
 
     def _lost(self) -> None:
-        self._cause = self._cause or "it closed its way to the server"
+        self._give_up(Cause(Reason.GARBAGE, "it closed its way to the server"))
         self._kill()
+
+    def _give_up(self, cause: Cause) -> None:
+        """The first cause is the one that counts."""
+        self._cause = self._cause or cause
 
     def _kill_later(self) -> None:
         if self._timer is None:
@@ -353,8 +370,3 @@ class Worker:
         if not self._gone:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
-
-    def _sweep(self) -> None:
-        """End what the process has started and left behind, in whatever group or session it hides."""
-        self._kill()
-        kill_marked(self._mark)

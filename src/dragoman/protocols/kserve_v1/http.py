@@ -52,7 +52,10 @@ class Http:
         http.respond(200, codec.encode_models(self._engine.registry.names()))
 
     def model(self, http: HttpRequest) -> None:
-        http.respond(200, codec.encode_model(self._find(http).name, True))
+        model = self._find(http)
+        if not model.ready:
+            raise NotReady(f"Model with name {model.name} is not ready.")
+        http.respond(200, codec.encode_model(model.name, True))
 
     def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
         name = http.params[0]

@@ -3,7 +3,7 @@
 from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
-from dragoman.engine.lifecycle import State
+from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound
@@ -90,9 +90,11 @@ class Http:
         try:
             model = self._engine.find(*_names(http))
         except NotFound:
-            http.respond(400, b'{"error":"Model version not ready"}')
-        else:
+            model = None
+        if model is not None and model.ready:
             http.respond(200, metadata.encode_model_ready(model.name))
+        else:
+            http.respond(400, b'{"error":"Model version not ready"}')
 
     def server_metadata(self, http: HttpRequest) -> None:
         http.respond(200, metadata.encode_server_metadata("dragoman", __version__))
@@ -111,12 +113,14 @@ class Http:
     def index(self, http: HttpRequest) -> None:
         """Every version in the repository; ``{"ready": true}`` leaves out those that can't answer."""
         only_ready = metadata.decode_index(http.body)
-        entries = [
-            metadata.IndexEntry(record.name, record.version, record.state is State.READY, record.reason)
-            for record in self._engine.index()
-            if record.state is State.READY or not only_ready
-        ]
-        http.respond(200, metadata.encode_index(entries))
+        entries = map(self._entry, self._engine.index())
+        http.respond(200, metadata.encode_index([each for each in entries if each.ready or not only_ready]))
+
+    def _entry(self, record: Record) -> metadata.IndexEntry:
+        ready, reason = record.state is State.READY, record.reason
+        if ready and not self._engine.find(record.name, record.version).ready:
+            ready, reason = False, "its workers are being replaced"
+        return metadata.IndexEntry(record.name, record.version, ready, reason)
 
     def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
         try:
