@@ -139,12 +139,13 @@ def apply(said: TorchServeSettings, defaults: ModelSettings) -> ModelSettings:
 
 
 def apply_sequences(said: TorchServeSettings, settings: ModelSettings) -> ModelSettings:
-    """A model is stateful if its file says so, or how long a sequence may be idle."""
+    """A model is stateful if its file says so, or how long a sequence may be idle. All places can be taken."""
     if not said.sequence_batching and not said.sequence_max_idle_ms:
         return settings
+    places = (settings.max_batch or 1) * max(settings.instances, said.max_workers or 0)
     return replace(
         settings,
-        sequences=said.max_sequences,
+        sequences=max(said.max_sequences, places),
         sequence_queue=said.max_sequence_queue,
         sequence_idle=said.sequence_max_idle_ms / 1000,
         sequence_timeout=said.sequence_timeout_ms / 1000,

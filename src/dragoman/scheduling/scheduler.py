@@ -29,8 +29,9 @@ Outcome = InferResponse | DragomanError
 Reply = Callable[[Outcome], None]
 #: Takes outcomes in order and the seconds they took; ``None`` for a batch that was not begun and has to wait again.
 Done = Callable[[Sequence[Outcome] | None, float], None]
-#: Hands out a part of the answer to the request at a place of the batch, before its last one.
-Emit = Callable[[int, InferResponse], None]
+#: Hands out a part of the answer to the request at a place of the batch, before its last one. False: nobody waits for
+#: it any more.
+Emit = Callable[[int, InferResponse], bool]
 #: Executes one request where it is called, for models whose execution takes microseconds.
 Now = Callable[[InferRequest], Outcome]
 
@@ -319,9 +320,11 @@ class Scheduler:
             if self._closed:
                 self._check_idle()
 
-        def emit(place: int, part: InferResponse) -> None:
-            if not batch[place].answered:
-                _tell(batch[place].reply, batch[place].request, part)
+        def emit(place: int, part: InferResponse) -> bool:
+            entry = batch[place]
+            if not entry.answered:
+                _tell(entry.reply, entry.request, part)
+            return not entry.answered
 
         instance.run([entry.request for entry in batch], done, emit)
         if instance.spare and instance not in self._idle:

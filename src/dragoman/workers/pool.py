@@ -44,6 +44,7 @@ class Pool:
     crashes: deque[CrashReport] = field(default_factory=deque)
     now: Now | None = None  #: the instance's short way, where it runs on the event loop
     metrics: Outlet = field(default_factory=Outlet)
+    continuous: bool = False  #: requests are handed over one by one, and join what runs
 
 
 async def start(
@@ -80,6 +81,8 @@ async def _start_processes(
         environment,
         response_timeout=settings.response_timeout,
         ahead=settings.max_batch <= 1 and not settings.sequences,  # else it is better to wait for company
+        # With sequences twice as many, as in TorchServe: who cancels one must get in beside it.
+        batch_size=(settings.max_batch or 1) * (2 if settings.sequences else 1),
     )
     processes = [ProcessInstance(plan, number, loop) for number in range(settings.instances)]
     try:
@@ -91,7 +94,11 @@ async def _start_processes(
     signature, fast = hellos[0]
     takes_requests = runtime_class(runtime).takes_requests
     close = partial(_close_processes, processes)
-    return Pool(signature, processes, close, takes_requests, plan.crashes, metrics=plan.metrics), fast
+    pool = Pool(
+        signature, processes, close, takes_requests, plan.crashes,
+        metrics=plan.metrics, continuous=processes[0].continuous,
+    )  # fmt: skip
+    return pool, fast
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:
