@@ -171,6 +171,7 @@ def test_what_the_file_says_wins_over_the_servers_defaults() -> None:
         max_batch=4, max_delay=0.05, instances=2, queue_size=5, timeout=1.5, response_timeout=30.0
     )
     assert apply(TorchServeSettings(job_queue_size=0), defaults).queue_size == 9
+    assert apply(TorchServeSettings(job_queue_size=5, use_job_ticket=True), defaults).queue_size == 0
 
 
 @pytest.mark.parametrize(("most", "sequences"), [(1, 24), (30, 30)])

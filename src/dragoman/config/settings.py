@@ -100,7 +100,9 @@ class ModelSettings:
         (), "batch sizes, in rows, to send at once when they are reached", least=1
     )
     instances: int = setting(1, "loaded copies of the model", least=1)
-    queue_size: int = setting(100, "requests that may wait; more are answered 503", least=1)
+    queue_size: int = setting(
+        100, "requests that may wait; more are answered 503, with 0 all that no instance is free for", least=0
+    )
     timeout: float = setting(
         0.0, "seconds a request may take, its wait included; 0 is no limit", unit="seconds", least=0
     )

@@ -205,8 +205,9 @@ class Scheduler:
         if self.broken:
             raise NotReady(f"model {request.model!r} can't answer: {next(iter(self._failing.values()))}")
         waiting = self._stats.waiting
-        if waiting >= self._queue_size:
-            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, its queue is full")
+        if waiting >= (self._queue_size or len(self._idle)):  # without a queue, only for company may one wait
+            free = "its queue is full" if self._queue_size else "none may wait for an instance"
+            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, {free}")
 
     def close(self, when_idle: Callable[[], None]) -> None:
         """Take nothing more; call ``when_idle`` as soon as everything accepted has been answered and executed."""

@@ -80,7 +80,8 @@ async def _start_processes(
         _order(artifact, runtime, settings),
         environment,
         response_timeout=settings.response_timeout,
-        ahead=settings.max_batch <= 1 and not settings.sequences,  # else it is better to wait for company
+        # Else it is better to wait for company, or to refuse.
+        ahead=settings.max_batch <= 1 and not settings.sequences and settings.queue_size > 0,
         # With sequences twice as many, as in TorchServe: who cancels one must get in beside it.
         batch_size=(settings.max_batch or 1) * (2 if settings.sequences else 1),
     )
