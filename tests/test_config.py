@@ -245,9 +245,9 @@ def test_a_models_unknown_and_wrong_keys_are_refused() -> None:
         model_settings({"option": {}}, ModelSettings(), "model.toml", also=("options",))
     assert caught.value.hint == "did you mean 'options'?"
     with pytest.raises(
-        ConfigError, match=r"model.queue_size must be a whole number, at least 1, got 0 \(model.toml\)"
+        ConfigError, match=r"model.sequence_queue must be a whole number, at least 1, got 0 \(model.toml\)"
     ):
-        model_settings({"queue_size": 0}, ModelSettings(), "model.toml")
+        model_settings({"sequence_queue": 0}, ModelSettings(), "model.toml")
 
 
 # docs

@@ -80,6 +80,7 @@ def test_whose_word_counts(settings, row):
 def test_the_queue_is_the_yamls_or_the_configured_one(settings):
     assert resolve(read_yaml({}), {}, None, settings).queue_size == 77
     assert resolve(read_yaml({"jobQueueSize": 5}), {}, None, settings).queue_size == 5
+    assert resolve(read_yaml({"jobQueueSize": 5, "useJobTicket": True}), {}, None, settings).queue_size == 0
 
 
 def test_dragomans_words_for_it(settings):

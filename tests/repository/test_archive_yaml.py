@@ -171,6 +171,17 @@ def test_what_the_file_says_wins_over_the_servers_defaults() -> None:
         max_batch=4, max_delay=0.05, instances=2, queue_size=5, timeout=1.5, response_timeout=30.0
     )
     assert apply(TorchServeSettings(job_queue_size=0), defaults).queue_size == 9
+    assert apply(TorchServeSettings(job_queue_size=5, use_job_ticket=True), defaults).queue_size == 0
+
+
+@pytest.mark.parametrize(("most", "sequences"), [(1, 24), (30, 30)])
+def test_there_may_be_a_sequence_in_every_place_of_every_worker(most: int, sequences: int) -> None:
+    said = TorchServeSettings(
+        batch_size=4, min_workers=2, max_workers=6, sequence_max_idle_ms=500, max_sequences=most
+    )
+    settings = apply(said, ModelSettings())
+    assert (settings.sequences, settings.sequence_idle) == (sequences, 0.5)
+    assert apply(TorchServeSettings(batch_size=4, max_sequences=9), ModelSettings()).sequences == 0
 
 
 # attackers

@@ -323,31 +323,18 @@ def test_the_socket_a_handler_finds_takes_what_create_predict_response_makes(mod
     assert parts == [b"1"]
 
 
-def test_continuous_batching_asks_again_until_every_request_is_done(model: Any) -> None:
+def test_sequences_that_the_handler_ends_are_noted(model: Any) -> None:
     code = """
-        class Counter:
-            def initialize(self, context):
-                context.cache = {}
-
-            def handle(self, data, context):
-                counts = context.cache
-                result = []
-                for place, row in enumerate(data):
-                    known = context.get_request_id(place)
-                    counts[known] = counts.get(known, 0) + 1
-                    result.append(f"{counts[known]}/{len(data)}")
-                wanted = [int(row["body"]) for row in data]
-                context.stopping_criteria = [
-                    lambda item, want=want: int(item.split("/")[0]) >= want for want in wanted
-                ]
-                return result
+        def handle(data, context):
+            if data is None:
+                return None
+            context.set_response_header(0, "ts_request_sequence_end", "a; b")
+            return ["x"]
     """
-    parts: list[tuple[int, bytes]] = []
-    outcomes = model(code, model_yaml_config={"continuousBatching": True}).execute_requests(
-        [post("3", id="a"), post("1", id="b")], lambda place, response: parts.append((place, raw(response)))
-    )
-    assert parts == [(0, b"1/2"), (0, b"2/1")]
-    assert [raw(each) for each in outcomes] == [b"3/1", b"1/2"]
+    for config in ({}, {"continuousBatching": True}):
+        (response,) = model(code, model_yaml_config=config).execute_requests([post()], no_part)
+        assert response.parameters["ended_sequences"] == ["a", "b"]
+        assert response.parameters["headers"] == {"ts_request_sequence_end": "a; b"}
 
 
 def test_a_sequence_is_known_by_its_headers(model: Any) -> None:

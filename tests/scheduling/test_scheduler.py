@@ -101,6 +101,30 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back():
     assert bench.stats.waiting == 2
 
 
+def test_without_a_queue_only_a_free_instance_takes_a_request():
+    bench = Bench(Immediate(), instances=2, queue_size=0)
+    for _ in range(2):
+        bench.submit()
+    with pytest.raises(Overloaded, match="none may wait"):
+        bench.submit()
+    bench.instances[1].finish()
+    bench.submit()
+    assert [i.sizes for i in bench.instances] == [[1], [1, 1]]
+
+
+def test_without_a_queue_a_request_may_wait_for_company_that_a_free_instance_has_for_it():
+    bench = Bench(DynamicBatching(4, max_delay=1), instances=2, queue_size=0)
+    for _ in range(2):
+        bench.submit()
+    with pytest.raises(Overloaded):
+        bench.submit()
+    bench.clock.advance(1)
+    assert sorted(i.sizes for i in bench.instances) == [[], [2]]
+    bench.submit()
+    with pytest.raises(Overloaded):
+        bench.submit()
+
+
 def test_a_cancelled_request_is_never_executed_and_frees_its_place():
     bench = Bench(queue_size=2)
     bench.submit(id="running")

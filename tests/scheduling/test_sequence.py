@@ -16,8 +16,9 @@ class Bench:
         limits = Limits(**{"places": 2, "most": 8, "waiting": 8} | limits)
         self.scheduler = SequenceScheduler(self.instances, limits, self.stats, self.clock, queue_size)
 
-    def submit(self, id, sequence="", start=False, end=False):
+    def submit(self, id, sequence="", start=False, end=False, **more):
         said = {"sequence_id": sequence, "sequence_start": start, "sequence_end": end} if sequence else {}
+        said |= more
         made = request(id=id, parameters=said)
         return self.scheduler.submit(made, lambda outcome: self.answers.setdefault(id, outcome), "test")
 
@@ -171,3 +172,127 @@ def test_a_broken_model_takes_a_sequence_as_soon_as_an_instance_is_there():
     instance.finish()
     assert bench.answers.keys() == {"probe", "after"}
     assert bench.at_rest
+
+
+def test_where_ids_begin_sequences_by_being_new_none_has_to_say_that_it_starts():
+    bench = Bench()
+    bench.submit("1", "a", sequence_implicit=True)
+    bench.submit("2", "a", sequence_implicit=True, end=True)
+    bench.instances[0].finish()
+    bench.instances[0].finish()
+    bench.submit("3", "a", sequence_implicit=True)
+    assert bench.ran() == [["1"], ["2"], ["3"]]
+
+
+def test_whose_sequence_was_lost_with_its_instance_is_told_so_once():
+    bench = Bench(places=1)
+    bench.submit("1", "a", sequence_implicit=True)
+    bench.submit("1", "b", sequence_implicit=True)
+    bench.instances[0].finish()
+    bench.scheduler.withdrawn(bench.instances[0])
+    with pytest.raises(SequenceUnknown, match="'a' has ended: the worker that knew it has gone"):
+        bench.submit("2", "a", sequence_implicit=True)
+    bench.submit("3", "a", sequence_implicit=True)
+
+
+def test_who_begins_a_lost_sequence_anew_is_not_told():
+    bench = Bench(places=1)
+    bench.submit("1", "a", sequence_implicit=True)
+    bench.scheduler.withdrawn(bench.instances[0])
+    bench.submit("2", "a", start=True, sequence_implicit=True)
+    bench.submit("3", "a", sequence_implicit=True)
+
+
+def test_lost_sequences_are_not_remembered_for_ever():
+    bench = Bench(queue_size=2000, places=2000, most=2000)
+    for number in range(1500):
+        bench.submit(f"{number}", f"s{number}", sequence_implicit=True)
+    bench.instances[0].finish()
+    bench.scheduler.withdrawn(bench.instances[0])
+    assert len(bench.scheduler._lost) == 1000
+    bench.submit("x", "s0", sequence_implicit=True)
+    with pytest.raises(SequenceUnknown):
+        bench.submit("y", "s1499", sequence_implicit=True)
+
+
+def answer(name, ended):
+    return InferResponse("m", "1", (), name, {"ended_sequences": ended})
+
+
+def test_an_answer_may_end_sequences_its_own_and_others():
+    bench = Bench(most=2)
+    bench.submit("a1", "a", start=True)
+    bench.instances[0].finish()
+    bench.submit("b1", "b", start=True)
+    bench.submit("b2", "b")
+    bench.instances[0].finish([answer("b1", ["a", "b", "unknown"])])
+    with pytest.raises(SequenceUnknown, match="has come already"):
+        bench.submit("b3", "b")
+    bench.instances[0].finish()  # b2 had been accepted
+    for name in ("a", "b"):
+        with pytest.raises(SequenceUnknown, match="knows no sequence"):
+            bench.submit("x", name)
+        bench.submit("y", name, start=True)
+
+
+@pytest.mark.parametrize("ended", [None, "a", 5, {"a": 1}, [["a"], {}, None, 7]])
+def test_nonsense_about_ended_sequences_ends_none(ended):
+    bench = Bench()
+    bench.submit("1", "a", start=True)
+    bench.instances[0].finish([answer("1", ended)])
+    bench.submit("2", "a")
+    assert bench.ran() == [["1"], ["2"]]
+
+
+class Steps(FakeInstance):
+    """Takes requests one by one while others run, up to ``most``."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.dones = most, {}
+
+    @property
+    def up(self):
+        return not self.dones
+
+    @property
+    def spare(self):
+        return len(self.dones) < self.most
+
+    def run(self, requests, done, emit):
+        (one,) = requests
+        self.batches.append(requests)
+        self.dones[one.id] = done
+
+    def finish_one(self, id):
+        self.dones.pop(id)([InferResponse("m", "1", (), id)], 0.1)
+
+
+class StepsBench(Bench):
+    def __init__(self, most=4, **limits):
+        super().__init__()
+        self.instances = [Steps(most)]
+        limits = Limits(**{"places": 2, "most": 8, "waiting": 8} | limits)
+        self.scheduler = SequenceScheduler(self.instances, limits, self.stats, self.clock, 100, singly=True)
+
+
+def test_one_by_one_requests_of_a_sequence_need_not_wait_for_its_former_ones():
+    bench = StepsBench()
+    for id, name in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a"), ("a4", "a")]:
+        bench.submit(id, name, sequence_implicit=True)
+    assert bench.ran() == [["a1"], ["b1"], ["a2"], ["a3"]]  # a4 finds no room
+    bench.instances[0].finish_one("a2")
+    assert bench.ran()[-1] == ["a4"]
+
+
+def test_one_by_one_a_sequence_ends_when_its_last_running_request_is_answered():
+    bench = StepsBench(most=1)
+    bench.submit("a1", "a", sequence_implicit=True)
+    bench.scheduler._limits = Limits(2, 1, 8)
+    bench.instances[0].most = 4
+    bench.submit("a2", "a", end=True, sequence_implicit=True)
+    bench.instances[0].finish_one("a1")
+    bench.instances[0].finish_one("a2")
+    assert bench.at_rest
+    bench.submit("b1", "b", sequence_implicit=True)
+    assert bench.ran()[-1] == ["b1"]

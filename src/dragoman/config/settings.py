@@ -133,7 +133,9 @@ class ModelSettings:
     warmup: int = setting(
         0, "requests of zeros that a version answers before it takes the place of another", least=0
     )
-    queue_size: int = setting(100, "requests that may wait; more are answered 503", least=1)
+    queue_size: int = setting(
+        100, "requests that may wait; more are answered 503, with 0 all that no instance is free for", least=0
+    )
     timeout: float = setting(
         0.0, "seconds a request may take, its wait included; 0 is no limit", unit="seconds", least=0
     )

@@ -214,10 +214,18 @@ def _scheduler(
             settings.sequence_idle,
             settings.sequence_timeout,
         )
-        return SequenceScheduler(pool.instances, limits, stats, clock, settings.queue_size, asleep)
+        return SequenceScheduler(
+            pool.instances,
+            limits,
+            stats,
+            clock,
+            settings.queue_size,
+            asleep,
+            singly=pool.continuous,
+        )
     return Scheduler(
         pool.instances,
-        _policy(signature, settings, pool.takes_requests),
+        Immediate() if pool.continuous else _policy(signature, settings, pool.takes_requests),
         stats,
         clock,
         queue_size=settings.queue_size,

@@ -133,18 +133,23 @@ def apply(said: TorchServeSettings, defaults: ModelSettings) -> ModelSettings:
         settings = replace(settings, timeout=said.client_timeout_ms / 1000)
     if said.response_timeout_s is not None:
         settings = replace(settings, response_timeout=float(said.response_timeout_s))
-    if said.job_queue_size:
-        settings = replace(settings, queue_size=said.job_queue_size)
+    settings = replace(settings, queue_size=queue_size(said, settings.queue_size))
     return apply_sequences(said, settings)
 
 
+def queue_size(said: TorchServeSettings, default: int) -> int:
+    """How many requests may wait: none for a model that takes only those that a worker is free for."""
+    return 0 if said.use_job_ticket else said.job_queue_size or default
+
+
 def apply_sequences(said: TorchServeSettings, settings: ModelSettings) -> ModelSettings:
-    """A model is stateful if its file says so, or how long a sequence may be idle."""
+    """A model is stateful if its file says so, or how long a sequence may be idle. All places can be taken."""
     if not said.sequence_batching and not said.sequence_max_idle_ms:
         return settings
+    places = (settings.max_batch or 1) * max(settings.instances, said.max_workers or 0)
     return replace(
         settings,
-        sequences=said.max_sequences,
+        sequences=max(said.max_sequences, places),
         sequence_queue=said.max_sequence_queue,
         sequence_idle=said.sequence_max_idle_ms / 1000,
         sequence_timeout=said.sequence_timeout_ms / 1000,

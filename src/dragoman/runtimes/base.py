@@ -30,7 +30,27 @@ class Artifact:
     trusted: bool = False
 
 
-Emit = Callable[[int, InferResponse], None]
+#: Takes a part of an answer; what it gives back is nobody's business here.
+Emit = Callable[[int, InferResponse], object]
+
+
+class RunningBatch(ABC):
+    """Requests that a ``continuous`` model answers step by step; ``key`` tells them apart. Its length counts them."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def join(self, key: int, request: InferRequest) -> None:
+        """From the next step on it is one of them."""
+
+    @abstractmethod
+    def leave(self, key: int) -> None:
+        """Nobody waits for its answer any more."""
+
+    @abstractmethod
+    def step(self) -> Sequence[tuple[int, InferResponse | DragomanError]]:
+        """Ask the model once about all of them. The answers of those that are done; they have left. Never raises."""
 
 
 class Runtime(ABC):
@@ -79,6 +99,13 @@ class Runtime(ABC):
         self, requests: Sequence[InferRequest], emit: Emit
     ) -> Sequence[InferResponse | DragomanError]:
         """``execute_requests`` as a coroutine; only where ``concurrent`` is true."""
+        raise NotImplementedError
+
+    #: The model is asked again and again about all requests that run: others join between two steps, one by one.
+    continuous: bool = False
+
+    def open_batch(self, emit: Emit) -> RunningBatch:
+        """The batch that requests join, only where ``continuous`` is true; ``emit`` gets parts of answers, by key."""
         raise NotImplementedError
 
     def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

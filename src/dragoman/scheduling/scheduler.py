@@ -30,8 +30,9 @@ Outcome = InferResponse | DragomanError
 Reply = Callable[[Outcome], None]
 #: Takes outcomes in order and the seconds they took; ``None`` for a batch that was not begun and has to wait again.
 Done = Callable[[Sequence[Outcome] | None, float], None]
-#: Hands out a part of the answer to the request at a place of the batch, before its last one.
-Emit = Callable[[int, InferResponse], None]
+#: Hands out a part of the answer to the request at a place of the batch, before its last one. False: nobody waits for
+#: it any more.
+Emit = Callable[[int, InferResponse], bool]
 #: Executes one request where it is called, for models whose execution takes microseconds.
 Now = Callable[[InferRequest], Outcome]
 
@@ -218,8 +219,9 @@ class Scheduler:
         ):  # one at a time may try whether it works again
             raise NotReady(f"model {request.model!r} can't answer: {next(iter(self._failing.values()))}")
         waiting = self._stats.waiting
-        if waiting >= self._queue_size:
-            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, its queue is full")
+        if waiting >= (self._queue_size or len(self._idle)):  # without a queue, only for company may one wait
+            free = "its queue is full" if self._queue_size else "none may wait for an instance"
+            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, {free}")
         if not self._instances:
             if self._asleep is None:
                 raise NotReady(f"model {request.model!r} has no instance")
@@ -369,9 +371,11 @@ class Scheduler:
             if self._closed:
                 self._check_idle()
 
-        def emit(place: int, part: InferResponse) -> None:
-            if not batch[place].answered:
-                _tell(batch[place].reply, batch[place].request, part)
+        def emit(place: int, part: InferResponse) -> bool:
+            entry = batch[place]
+            if not entry.answered:
+                _tell(entry.reply, entry.request, part)
+            return not entry.answered
 
         instance.run([entry.request for entry in batch], done, emit)
         if instance.spare and instance not in self._idle:

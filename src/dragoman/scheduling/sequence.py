@@ -2,18 +2,32 @@
 
     start ──► WAITING ──a free place──► PINNED ──end, idle for too long, too old, its instance gone──► ended
 
-An instance has as many places as its batches have; a batch has at most one request of each of its sequences.
+An instance has as many places as its batches have; a batch has at most one request of each of its sequences. Where
+requests are handed over one by one, to join those that run, a sequence may have several of them running.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from dragoman.errors import DragomanError, NotReady, Overloaded, SequenceUnknown
 from dragoman.scheduling.policy import Immediate
-from dragoman.scheduling.scheduler import Asleep, Clock, Entry, Instance, Reply, Scheduler, TimerHandle
+from dragoman.scheduling.scheduler import (
+    Asleep,
+    Clock,
+    Entry,
+    Instance,
+    Outcome,
+    Reply,
+    Scheduler,
+    TimerHandle,
+)
 from dragoman.stats import ModelStats
-from dragoman.types import InferRequest
+from dragoman.types import InferRequest, InferResponse
+
+#: Sequences lost with their workers that are remembered, the newest.
+_REMEMBERED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +52,15 @@ class _Sequence:
         self.touched = now
         self.instance: Instance | None = None
         self.ending = False  # its last request has come
-        self.running = False
+        self.running = 0
         self.timers: dict[str, TimerHandle] = {}
 
 
 class SequenceScheduler(Scheduler):
     """Feeds instances that remember: parameters ``sequence_id``, ``sequence_start`` and ``sequence_end``.
 
-    A request without an id is a sequence of its own that begins and ends with it.
+    A request without an id is a sequence of its own that begins and ends with it. With ``sequence_implicit`` an id that
+    is not known begins a sequence. An answer's parameter ``ended_sequences`` ends those.
     """
 
     def __init__(
@@ -56,11 +71,16 @@ class SequenceScheduler(Scheduler):
         clock: Clock,
         queue_size: int,
         asleep: Asleep | None = None,
+        *,
+        singly: bool = False,
     ) -> None:
+        """``singly`` hands requests over one by one."""
         self._limits = limits
+        self._singly = singly
         self._sequences: dict[object, _Sequence] = {}
         self._unpinned: deque[_Sequence] = deque()
         self._pinned: dict[Instance, dict[object, _Sequence]] = {}
+        self._lost: dict[object, str] = {}  # ended with their worker, and nobody has asked for them since
         super().__init__(instances, Immediate(), stats, clock, queue_size=queue_size, asleep=asleep)
 
     def submit(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
@@ -71,11 +91,7 @@ class SequenceScheduler(Scheduler):
         key: object = name if name else entry
         sequence = self._sequences.get(key)
         if sequence is None:
-            if name and not request.parameters.get("sequence_start"):
-                raise SequenceUnknown(
-                    f"model {request.model!r} knows no sequence {name!r}: it has ended or expired, its worker has"
-                    " gone, or it did not begin; begin it with sequence_start"
-                )
+            self._may_begin(request, name)
             if len(self._sequences) >= self._limits.most:
                 raise Overloaded(f"model {request.model!r} has {len(self._sequences)} sequences already")
         elif sequence.ending:
@@ -98,10 +114,15 @@ class SequenceScheduler(Scheduler):
         """What it knew of its sequences is lost."""
         super().withdrawn(instance)
         for sequence in list(self._pinned.get(instance, {}).values()):
-            self._end(sequence, "the worker that knew it has gone")
+            if len(self._lost) >= _REMEMBERED:
+                del self._lost[next(iter(self._lost))]
+            self._lost[sequence.key] = reason = "the worker that knew it has gone"
+            self._end(sequence, reason)
 
-    def settle(self, entry: Entry, outcome: object) -> None:
-        super().settle(entry, outcome)  # type: ignore[arg-type]
+    def settle(self, entry: Entry, outcome: Outcome | None) -> None:
+        super().settle(entry, outcome)
+        if isinstance(outcome, InferResponse) and "ended_sequences" in outcome.parameters:
+            self._end_named(outcome.parameters["ended_sequences"])
         sequence = self._sequences.get(entry.key)
         if sequence is None or not sequence.ending or sequence.running or entry.running:
             return
@@ -110,6 +131,22 @@ class SequenceScheduler(Scheduler):
 
     def _least_used(self) -> Instance:
         return min(self._instances, key=lambda instance: (len(self._pinned.get(instance, ())), instance.busy))
+
+    def _may_begin(self, request: InferRequest, name: object) -> None:
+        """Raise SequenceUnknown for a request that goes on with what isn't there.
+
+        Where ids begin sequences by being new, whoever goes on with one that was lost is told so, once.
+        """
+        lost = self._lost.pop(name, "")
+        if not name or request.parameters.get("sequence_start"):
+            return
+        if not request.parameters.get("sequence_implicit"):
+            raise SequenceUnknown(
+                f"model {request.model!r} knows no sequence {name!r}: it has ended or expired, its worker has"
+                " gone, or it did not begin; begin it with sequence_start"
+            )
+        if lost:
+            raise SequenceUnknown(f"sequence {name!r} has ended: {lost}; the next request begins it anew")
 
     def _begin(self, key: object) -> _Sequence:
         now = self.clock.time()
@@ -132,6 +169,15 @@ class SequenceScheduler(Scheduler):
         when = (now if busy else sequence.touched) + idle
         sequence.timers["idle"] = self.clock.call_at(when, lambda: self._watch_idle(sequence))
 
+    def _end_named(self, names: object) -> None:
+        """The model says that these have ended; what runs and waits of them is still answered."""
+        for name in names if isinstance(names, list) else ():
+            sequence = self._sequences.get(name) if isinstance(name, str) else None
+            if sequence is not None:
+                sequence.ending = True
+                if not sequence.running and sequence.key not in self._groups:
+                    self._end(sequence, "")
+
     def _end(self, sequence: _Sequence, reason: str) -> None:
         """Forget it; who waits in it is told the reason, and its place is another's."""
         if self._sequences.get(sequence.key) is not sequence:
@@ -151,8 +197,7 @@ class SequenceScheduler(Scheduler):
 
     def _dispatch(self) -> None:
         for instance in sorted(self._idle, key=lambda each: len(self._pinned.get(each, ()))):
-            batch = self._batch_for(instance)
-            if batch:
+            while instance in self._idle and (batch := self._batch_for(instance)):
                 self._idle.remove(instance)
                 self._run(batch, instance)
 
@@ -171,7 +216,9 @@ class SequenceScheduler(Scheduler):
             batch.append(group.popleft())
             if not group:
                 del self._groups[sequence.key]
-            sequence.running = True
+            sequence.running += 1
+            if self._singly:
+                break
         return batch
 
     def _ran(self, batch: list[Entry]) -> None:
@@ -179,7 +226,7 @@ class SequenceScheduler(Scheduler):
             sequence = self._sequences.get(entry.key)
             if sequence is None:
                 continue
-            sequence.running = False
+            sequence.running -= 1
             sequence.touched = self.clock.time()
-            if sequence.ending and entry.key not in self._groups:
+            if sequence.ending and not sequence.running and entry.key not in self._groups:
                 self._end(sequence, "")

@@ -37,6 +37,7 @@ from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, e
 from dragoman.workers.reporting import Reporter, encode_values
 from dragoman.workers.shared import BIG, HERE, IN_FILE, LARGEST, Ring, read_file, write_file
 from dragoman.workers.signatures import describe_signature
+from dragoman.workers.stepping import serve_steps
 
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 #: Exit codes that say what happened: the server reads them.
@@ -149,13 +150,16 @@ def main(arguments: Sequence[str]) -> None:
         os._exit(LOAD_FAILED)
     _log()
     hello = {"signature": describe_signature(runtime.signature), "fast": runtime.fast}
-    line.tell(b"L", hello | {"concurrent": runtime.concurrent})
+    line.tell(b"L", hello | {"concurrent": runtime.concurrent, "continuous": runtime.continuous})
     reporter = None if runtime.metrics is None else Reporter(runtime.metrics, partial(_report, line))
     gc.freeze()
     code: object = 0
     try:
         if runtime.concurrent:
             runtime.finish(_serve_concurrently(line, runtime, order))
+            runtime.close()
+        elif runtime.continuous:
+            serve_steps(line, runtime, partial(_rotten, order=order))
             runtime.close()
         else:
             _serve(line, runtime, order)

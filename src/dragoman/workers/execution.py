@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Sequence
 
 from dragoman.errors import DragomanError, InvalidOutput, ModelFailed
-from dragoman.runtimes.base import Runtime
+from dragoman.runtimes.base import Emit, Runtime
 from dragoman.scheduling.batch import merge, split
-from dragoman.scheduling.scheduler import Emit, Outcome
+from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
 
 log = logging.getLogger("dragoman.workers")

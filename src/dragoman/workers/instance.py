@@ -141,8 +141,9 @@ class ThreadInstance:
     def _hand_out(self, emit: Emit) -> Emit:
         """The same from this thread: parts reach the event loop in the order they are made."""
 
-        def hand_out(place: int, part: InferResponse) -> None:
+        def hand_out(place: int, part: InferResponse) -> bool:
             self._loop.call_soon_threadsafe(emit, place, part)
+            return True
 
         return hand_out
 

@@ -56,6 +56,7 @@ class Pool:
         exits: Exits | None = None,
         now: Now | None = None,
         metrics: Outlet | None = None,
+        continuous: bool = False,
     ) -> None:
         """``more`` loads one more instance; ``now`` is the short way of one that runs on the event loop."""
         self.signature = signature
@@ -64,6 +65,7 @@ class Pool:
         self.exits = exits  #: how its processes ended, where it has any
         self.now = now
         self.metrics = metrics or Outlet()
+        self.continuous = continuous  #: requests are handed over one by one, and join what runs
         self._more = more
 
     @property
@@ -134,7 +136,10 @@ async def _start_processes(
         _order(artifact, runtime, settings),
         environment,
         response_timeout=settings.response_timeout,
-        ahead=settings.max_batch <= 1 and not settings.sequences,  # else it is better to wait for company
+        # Else it is better to wait for company, or to refuse.
+        ahead=settings.max_batch <= 1 and not settings.sequences and settings.queue_size > 0,
+        # With sequences twice as many, as in TorchServe: who cancels one must get in beside it.
+        batch_size=(settings.max_batch or 1) * (2 if settings.sequences else 1),
     )
     numbers = count()
 
@@ -167,6 +172,7 @@ async def _start_processes(
         takes_requests=kind.takes_requests,
         exits=plan.exits,
         metrics=plan.metrics,
+        continuous=any(process.continuous for process in processes),
     )
     return pool, fast
 

@@ -8,7 +8,7 @@ A worn-out process is replaced between batches, by one that has loaded already: 
 
 A model that answers in microseconds is handed batches ahead, so that it need not be woken for each. Only the first of
 them runs: the others have not begun when the process dies, and wait again. A model that answers several side by side
-gets them as they come.
+gets them as they come, and so does one whose requests join a running batch: of that one every part is a sign of life.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ class ProcessPlan:
     environment: Mapping[str, str] | None = None
     response_timeout: float = 0.0
     ahead: bool = False  #: whether batches may be handed over before the one that runs is answered
+    batch_size: int = 1  #: requests that a model works on at once if others may join them between two steps
     exits: Exits = field(default_factory=Exits)
     kills: Path | None = field(default_factory=oom.find_counter)  #: where the kernel counts those for memory
     metrics: Outlet = field(default_factory=Outlet)
@@ -71,6 +72,7 @@ class ProcessInstance:
         self._current: _Process | None = None
         self._next: _Process | None = None  # being loaded, to take the current one's place
         self._batches: dict[int, _Batch] = {}  # handed over, oldest first: that one runs, or all do
+        self.continuous = False  # what it works on side by side are steps of all of it
         self._concurrent = False
         self._count = 0
         self._pace = AHEAD  # seconds a batch takes, on average
@@ -114,7 +116,7 @@ class ProcessInstance:
         if self._current is None or (self._next is not None and self._next.ready):
             return False
         if self._concurrent:
-            return len(self._batches) < SIDE_BY_SIDE
+            return len(self._batches) < (self._plan.batch_size if self.continuous else SIDE_BY_SIDE)
         most = min(MOST_AHEAD, AHEAD // max(self._pace, 1e-9))
         return self._plan.ahead and len(self._batches) < most
 
@@ -158,7 +160,8 @@ class ProcessInstance:
 
     def process_loaded(self, process: "_Process", hello: dict[str, Any]) -> None:
         signature, fast = read_signature(hello["signature"]), bool(hello["fast"])
-        self._concurrent = bool(hello["concurrent"])
+        self.continuous = bool(hello["continuous"])
+        self._concurrent = bool(hello["concurrent"]) or self.continuous
         if self._when_ended is not None or self.loaded.cancelled():
             process.worker.stop()
             return
@@ -184,8 +187,9 @@ class ProcessInstance:
         if batch is None or (not self._concurrent and answer.number != next(iter(self._batches))):
             raise Damaged(f"an answer to batch {answer.number} out of turn")
         if isinstance(answer, Part):
-            if answer.place < len(batch.requests):
-                batch.emit(answer.place, answer.response)
+            wanted = answer.place < len(batch.requests) and batch.emit(answer.place, answer.response)
+            if self.continuous:
+                self._stepped(process, batch, wanted)
             return
         if len(answer.outcomes) != len(batch.requests):
             raise Damaged(f"{len(answer.outcomes)} outcomes of {len(batch.requests)} requests")
@@ -197,6 +201,13 @@ class ProcessInstance:
         seconds = min(answer.seconds, time.perf_counter() - batch.started)
         self._pace += (seconds - self._pace) / 8
         self._finish(batch.number, answer.outcomes, seconds)
+
+    def _stepped(self, process: "_Process", batch: "_Batch", wanted: bool) -> None:
+        """It gets on; whose client has gone is taken out of it, and is answered for the form's sake."""
+        self._began = time.perf_counter()
+        if not wanted and not batch.given_up:
+            batch.given_up = True
+            process.worker.send(batch.number, [])
 
     def process_measured(self, values: Sequence[Value]) -> None:
         self._plan.metrics.put(values)
@@ -266,7 +277,7 @@ class ProcessInstance:
 
     def _finish(self, number: int, outcomes: Sequence[Outcome], seconds: float) -> None:
         batch = self._batches.pop(number)
-        if not self._concurrent:
+        if not self._concurrent or self.continuous:
             self._began = time.perf_counter()
         elif self._batches:
             self._began = next(iter(self._batches.values())).started
@@ -368,7 +379,7 @@ class ProcessInstance:
 class _Batch:
     """What the current process was handed."""
 
-    __slots__ = ("done", "emit", "number", "requests", "started")
+    __slots__ = ("done", "emit", "given_up", "number", "requests", "started")
 
     def __init__(
         self, number: int, requests: Sequence[InferRequest], done: Done, emit: Emit, started: float
@@ -378,6 +389,7 @@ class _Batch:
         self.done = done
         self.emit = emit
         self.started = started
+        self.given_up = False  # the process has been told
 
 
 class _Process:

@@ -49,3 +49,14 @@ def test_a_model_is_described_under_paths_that_lead_to_it() -> None:
     assert document["info"] == {"title": "RESTful API for: cat", "version": "1.0.0"}
     assert list(document["paths"]) == ["/predictions/cat", "/v1/models/cat:predict", "/v2/models/cat/infer"]
     assert list(openapi.describe_model("cat", raw_paths=False)["paths"]) == ["/predictions/cat"]
+
+
+def test_the_metrics_port_describes_the_text_that_it_writes() -> None:
+    operation = openapi.metrics_paths("text/plain; version=0.0.4")["/metrics"]["get"]
+    assert list(operation) == ["description", "operationId", "parameters", "responses"]
+    assert [(one["in"], one["name"], one["required"]) for one in operation["parameters"]] == [
+        ("query", "name[]", False)
+    ]
+    schema = operation["responses"]["200"]["content"]["text/plain; version=0.0.4"]["schema"]
+    assert schema["required"] == ["# HELP", "# TYPE", "metric"]
+    assert list(operation["responses"]) == ["200", "500"]

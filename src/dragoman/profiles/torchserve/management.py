@@ -15,7 +15,7 @@ from dragoman.metrics import torchserve as metrics
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.protocols.torchserve import errors
 from dragoman.protocols.torchserve.http import METHODS, NO_CACHE, new_id
-from dragoman.protocols.torchserve.openapi import describe_paths
+from dragoman.protocols.torchserve.openapi import describe_paths, metrics_paths
 from dragoman.transport.answer import lines_of
 from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
@@ -134,9 +134,7 @@ class Metrics(Port):
     def __init__(self, scrape: Callable[[frozenset[str]], bytes], headers: Sequence[Header]) -> None:
         super().__init__(headers)
         self._scrape = scrape
-        self._paths = {
-            "/metrics": {"get": {"operationId": "metrics", "responses": {"200": {"description": "OK"}}}}
-        }
+        self._paths = metrics_paths(metrics.CONTENT_TYPE)
 
     def add_routes(self, router: Router, shared: bool = False) -> None:
         """As ``Management.add_routes``."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from dragoman.config import ModelSettings
 from dragoman.profiles.torchserve.settings import Configuration, Table
-from dragoman.repository.model_yaml import TorchServeSettings, apply_sequences
+from dragoman.repository.model_yaml import TorchServeSettings, apply_sequences, queue_size
 
 DEFAULT_BATCH_SIZE: Final = 1
 DEFAULT_BATCH_DELAY: Final = 100  # milliseconds
@@ -96,7 +96,7 @@ def resolve(
         ),
         response_timeout=limit(own.response_timeout_s, "responseTimeout", asked.response_timeout, response),
         startup_timeout=limit(own.startup_timeout_s, "startupTimeout", asked.startup_timeout, startup),
-        queue_size=own.job_queue_size or configuration.queue_size,
+        queue_size=queue_size(own, configuration.queue_size),
         client_timeout=own.client_timeout_ms,
         default=configured.get("defaultVersion") is True,
         yaml=own,

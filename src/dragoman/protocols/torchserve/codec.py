@@ -104,7 +104,8 @@ def decode_sequence(
     headers: dict[str, str], new_id: Callable[[], str], names: SequenceHeaders
 ) -> tuple[dict[str, Any], str]:
     """Parameters of a request to a model that remembers, and the id that was made for it: one without an id begins
-    a sequence. The handler finds all of it in ``headers``, under these very names."""
+    a sequence, and so does one whose id nobody knows. The handler finds all that was said in ``headers``, under these
+    very names."""
     found = {name.lower(): value for name, value in headers.items()}
     said = {name: found[name.lower()] for name in names if name.lower() in found}
     made = ""
@@ -113,7 +114,8 @@ def decode_sequence(
         said[names.start] = "true"
     headers.update(said)
     start, end = (said.get(name, "").lower() == "true" for name in (names.start, names.end))
-    return {"sequence_id": said[names.id], "sequence_start": start, "sequence_end": end}, made
+    flags = {"sequence_start": start, "sequence_end": end, "sequence_implicit": True}
+    return {"sequence_id": said[names.id], **flags}, made
 
 
 def make_request(

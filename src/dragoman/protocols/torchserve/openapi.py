@@ -61,6 +61,25 @@ def describe_model(name: str, *, raw_paths: bool) -> Document:
     }
 
 
+def metrics_paths(content_type: str) -> Document:
+    """What the metrics port has: metrics in ``content_type``."""
+    parts = {
+        "# HELP": "Help text for TorchServe metric.",
+        "# TYPE": "Type of TorchServe metric.",
+        "metric": "TorchServe application metric.",
+    }
+    answer = {
+        "description": "TorchServe application metrics",
+        "content": {content_type: {"schema": _object(**parts)}},
+    }
+    operation = _operation(
+        "Get TorchServe application metrics in prometheus format.", "metrics", {"200": answer}
+    )
+    chosen = {"name": "name[]", "description": "Names of metrics to filter", "required": False}
+    operation["parameters"] = [{"in": "query"} | chosen | {"schema": _STRING}]
+    return {"/metrics": {"get": operation}}
+
+
 def _description(operation_id: str) -> Document:
     schema = {
         "type": "object",

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from dragoman.compat.ts.utils.util import PredictionException
 from dragoman.errors import DragomanError, PredictionFailed
 from dragoman.runtimes.base import Emit
 from dragoman.runtimes.torchserve.finding import Handle
-from dragoman.runtimes.torchserve.results import to_response
+from dragoman.runtimes.torchserve.results import note_ended, to_response
 from dragoman.runtimes.torchserve.rows import SEQUENCE_HEADERS, to_row
 from dragoman.types import InferRequest, InferResponse
 
@@ -40,7 +40,6 @@ class Model:
     version: str
     envelope: str = ""
     decode: bool = True
-    continuous: bool = False
     sequence: Sequence[str] = SEQUENCE_HEADERS
 
 
@@ -61,9 +60,9 @@ class Call:
         """An outcome for each request. Never raises for what the handler does."""
         rows = self._begin()
         try:
-            items = self._ask(rows)
+            items = call_handle(self._model, rows)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            return self._end(self._failure(error))
+            return self._end(to_failure(error, self._ids))
         return self._end(items)
 
     async def run_concurrently(self) -> list[Outcome]:
@@ -75,7 +74,7 @@ class Call:
                 items = await items
             return self._end(_checked(items, rows))
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            return self._end(self._failure(error))
+            return self._end(to_failure(error, self._ids))
 
     def _begin(self) -> list[dict[str, Any]]:
         model = self._model
@@ -93,13 +92,14 @@ class Call:
         context = self._model.context
         if len(context.request_processor) != len(self._batch):
             self._present(range(len(self._batch)))
-        taken = round((time.perf_counter() - self._started) * 1000, 2)
-        context.metrics.add_time("PredictionTime", taken, None, "ms")
         context.cl_socket = None
-        context.metrics.flush()
         if isinstance(items, PredictionFailed):
             self.failed = True
+            context.metrics.flush()
             return [PredictionFailed(items.message, items.status) for _ in self._batch]
+        taken = round((time.perf_counter() - self._started) * 1000, 2)
+        context.metrics.add_time("PredictionTime", taken, None, "ms")
+        context.metrics.flush()
         return [self._answer(place, item) for place, item in enumerate(items)]
 
     def _present(self, which: Sequence[int]) -> None:
@@ -109,46 +109,11 @@ class Call:
         context.request_processor = [self._processors[place] for place in which]
         context.metrics.set_request_ids(context.request_ids)
 
-    def _ask(self, rows: list[dict[str, Any]]) -> list[Any]:
-        """The handler's items. In continuous batching it is asked again until every request is done."""
-        model, context = self._model, self._model.context
-        context.stopping_criteria = None
-        items = self._call(rows)
-        if not (model.continuous and context.stopping_criteria):
-            return items
-        last: dict[int, Any] = {}
-        running = list(range(len(rows)))
-        while True:
-            done = [bool(_criterion(context, index)(items[index])) for index in range(len(running))]
-            for index, place in enumerate(running):
-                if done[index]:
-                    last[place] = items[index]
-                else:
-                    self._send(Part({0: items[index]}, {0: self._ids[place]}, "", 200))
-            running = [place for index, place in enumerate(running) if not done[index]]
-            if not running:
-                return [last[place] for place in range(len(rows))]
-            self._present(running)
-            items = self._call([rows[place] for place in running])
-
-    def _call(self, rows: list[dict[str, Any]]) -> list[Any]:
-        return _checked(self._model.finish(self._model.handle(rows, self._model.context)), rows)
-
-    def _failure(self, error: BaseException) -> PredictionFailed:
-        """What the clients get for it; the log has the rest."""
-        if isinstance(error, PredictionFailed):
-            return error
-        log.error("the handler failed on requests %s", ", ".join(self._ids), exc_info=error)
-        if isinstance(error, PredictionException):
-            return PredictionFailed(error.message, error.error_code)
-        if isinstance(error, MemoryError) or "CUDA" in str(error):
-            return PredictionFailed("Out of resources", 507)
-        return PredictionFailed("Prediction failed")
-
     def _answer(self, place: int, item: Any) -> Outcome:
         request, said = self._batch[place], self._processors[place]
         try:
-            return to_response(request, self._model.version, item, said)
+            response = to_response(request, self._model.version, item, said)
+            return note_ended(response, said, self._model.sequence[2])
         except DragomanError as error:
             log.error("the handler's item for request %s can't be answered: %r", self._ids[place], type(item))
             return error
@@ -164,6 +129,23 @@ class Call:
                 response.parameters["status"] = part.code
             self.sent = True
             self._emit(self._places[place], response)
+
+
+def call_handle(model: Model, rows: Sequence[Any]) -> list[Any]:
+    """The handler's items, one for each row. Raises what the handler raises, and PredictionFailed."""
+    return _checked(model.finish(model.handle(rows, model.context)), rows)
+
+
+def to_failure(error: BaseException, ids: Sequence[str]) -> PredictionFailed:
+    """What the clients get for it; the log has the rest."""
+    if isinstance(error, PredictionFailed):
+        return error
+    log.error("the handler failed on requests %s", ", ".join(ids), exc_info=error)
+    if isinstance(error, PredictionException):
+        return PredictionFailed(error.message, error.error_code)
+    if isinstance(error, MemoryError) or "CUDA" in str(error):
+        return PredictionFailed("Out of resources", 507)
+    return PredictionFailed("Prediction failed")
 
 
 def _checked(items: Any, rows: Sequence[Any]) -> list[Any]:
@@ -190,14 +172,14 @@ def together(requests: Sequence[InferRequest]) -> Iterator[list[int]]:
         yield plain
 
 
+def plain_id(name: str, taken: Collection[str]) -> str:
+    """A client's id, if a handler can tell requests apart by it and write it into a line; else ""."""
+    return name if _PLAIN_ID.fullmatch(name) and name not in taken else ""
+
+
 def _unique(ids: Sequence[str]) -> list[str]:
-    """Clients choose their ids, or none; a handler tells requests apart by them, and writes them into lines."""
+    """Clients choose their ids, or none."""
     known: dict[str, None] = {}
     for each in ids:
-        known[each if _PLAIN_ID.fullmatch(each) and each not in known else str(uuid.uuid4())] = None
+        known[plain_id(each, known) or str(uuid.uuid4())] = None
     return list(known)
-
-
-def _criterion(context: Context, index: int) -> Any:
-    criteria = context.stopping_criteria
-    return criteria[index] if isinstance(criteria, Mapping | Sequence) else criteria

@@ -53,6 +53,14 @@ def to_response(
     return InferResponse(request.model, version, (body,), request.id, parameters, final)
 
 
+def note_ended(response: InferResponse, said: RequestProcessor, header: str) -> InferResponse:
+    """The answer with a note of the sequences that the handler ends: their ids are in this header of its answer."""
+    ids = said.get_response_header(header)
+    if ids and response.parameters:
+        response.parameters["ended_sequences"] = [name.strip() for name in str(ids).split(";")]
+    return response
+
+
 def encode(item: Any) -> bytes:
     """Bytes as they are, text as UTF-8, a tensor as PyTorch saves it, all else as indented JSON."""
     if isinstance(item, bytes | bytearray):

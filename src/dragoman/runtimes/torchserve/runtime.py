@@ -22,6 +22,7 @@ from dragoman.errors import ConfigError, DragomanError
 from dragoman.runtimes.base import Artifact, Emit, Runtime
 from dragoman.runtimes.options import check_options
 from dragoman.runtimes.torchserve.calling import Call, Model, Outcome, together
+from dragoman.runtimes.torchserve.continuous import ContinuousBatch
 from dragoman.runtimes.torchserve.finding import find_handle, prefer
 from dragoman.runtimes.torchserve.measuring import make_metrics
 from dragoman.types import InferRequest, InferResponse, Signature
@@ -82,16 +83,14 @@ class TorchServeRuntime(Runtime):
             self._loop.close()
             raise
         decode: bool = options.get("decode_input_request", True)
-        continuous = bool(config.get("continuousBatching"))
         self.concurrent = bool(config.get("asyncCommunication"))
+        self.continuous = bool(config.get("continuousBatching")) and not self.concurrent
         names = (
             context.header_key_sequence_id,
             context.header_key_sequence_start,
             context.header_key_sequence_end,
         )
-        self._model = Model(
-            handle, context, self.finish, artifact.version, envelope, decode, continuous, names
-        )
+        self._model = Model(handle, context, self.finish, artifact.version, envelope, decode, names)
 
     @classmethod
     def load(cls, artifact: Artifact) -> "TorchServeRuntime":
@@ -125,6 +124,8 @@ class TorchServeRuntime(Runtime):
 
         Those that ask for an explanation or a description go alone: a handler looks at the first one's headers.
         """
+        if self.continuous:
+            return self._execute_to_the_end(requests, emit)
         if len(requests) == 1:
             return Call(self._model, requests, (0,), emit).run()
         outcomes: dict[int, Outcome] = {}
@@ -136,6 +137,19 @@ class TorchServeRuntime(Runtime):
                 found = [Call(self._model, [requests[place]], [place], emit).run()[0] for place in places]
             outcomes.update(zip(places, found, strict=True))
         return [outcomes[place] for place in range(len(requests))]
+
+    def _execute_to_the_end(self, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
+        """Where nobody can join: step by step until all of them are answered."""
+        batch = self.open_batch(emit)
+        for place, request in enumerate(requests):
+            batch.join(place, request)
+        outcomes: dict[int, Outcome] = {}
+        while batch:
+            outcomes.update(batch.step())
+        return [outcomes[place] for place in range(len(requests))]
+
+    def open_batch(self, emit: Emit) -> ContinuousBatch:
+        return ContinuousBatch(self._model, emit)
 
     async def execute_concurrently(self, requests: Sequence[InferRequest], emit: Emit) -> Sequence[Outcome]:
         """The same beside other calls of the handler, each with a context of its own."""
