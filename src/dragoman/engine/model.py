@@ -18,6 +18,7 @@ from dragoman.stats import ModelStats
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.pool import Pool
+from dragoman.workers.report import InstanceReport
 
 log = logging.getLogger("dragoman.engine")
 
@@ -105,6 +106,11 @@ class Model:
     def instances(self) -> int:
         """Loaded copies that are given work."""
         return len(self._scheduler.instances)
+
+    @property
+    def reports(self) -> Sequence[InstanceReport]:
+        """What its instances tell of themselves, for those who look after models."""
+        return self._pool.reports
 
     @property
     def memory(self) -> int:

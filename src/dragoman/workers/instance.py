@@ -16,6 +16,7 @@ from dragoman.runtimes.base import Runtime
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers.execution import execute, execute_one
+from dragoman.workers.report import InstanceReport
 
 Load = Callable[[], Runtime]
 
@@ -29,10 +30,15 @@ class InlineInstance:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self._started = time.time()
 
     @property
     def up(self) -> bool:
         return True
+
+    @property
+    def report(self) -> InstanceReport:
+        return InstanceReport(0, self._started, ready=True)
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)
@@ -57,8 +63,10 @@ class ThreadInstance:
     spare = False
     memory = 0
 
-    def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop, number: int = 0) -> None:
         self.loaded: Future[Runtime] = Future()
+        self._number = number
+        self._started = time.time()
         self._load = load
         self._loop = loop
         self._released = False
@@ -75,6 +83,10 @@ class ThreadInstance:
     @property
     def busy(self) -> bool:
         return self._given > 0
+
+    @property
+    def report(self) -> InstanceReport:
+        return InstanceReport(self._number, self._started, ready=True)
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)

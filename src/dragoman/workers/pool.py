@@ -23,6 +23,7 @@ from dragoman.types import Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.instance import InlineInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
+from dragoman.workers.report import InstanceReport
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
 USER_CODE: Final = frozenset({"python", "torchserve"})
@@ -40,6 +41,8 @@ class Closable(Instance, Protocol):
 
     @property
     def memory(self) -> int: ...
+    @property
+    def report(self) -> InstanceReport: ...
     def close(self, when_ended: Callable[[], None]) -> None: ...
 
 
@@ -73,6 +76,11 @@ class Pool:
     def memory(self) -> int:
         """Bytes that the instances' processes have for themselves."""
         return sum(instance.memory for instance in self.instances)
+
+    @property
+    def reports(self) -> list[InstanceReport]:
+        """What the instances tell of themselves, the oldest first."""
+        return [instance.report for instance in self.instances]
 
     async def add(self) -> Instance:
         """Load one more instance. Raises what its load raised."""
@@ -132,6 +140,7 @@ async def _start_processes(
         _order(artifact, runtime, settings),
         environment,
         response_timeout=settings.response_timeout,
+        load_timeout=settings.load_timeout,
         ahead=settings.max_batch <= 1 and not settings.sequences,  # else it is better to wait for company
     )
     numbers = count()
@@ -167,10 +176,10 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
 
     An inline model is one copy, loaded on a thread so that the event loop stays free meanwhile.
     """
-    loop = asyncio.get_running_loop()
+    loop, numbers = asyncio.get_running_loop(), count()
 
     async def start() -> tuple[ThreadInstance, Runtime]:
-        thread = ThreadInstance(name, load, loop)
+        thread = ThreadInstance(name, load, loop, next(numbers))
         try:
             return thread, await asyncio.wrap_future(thread.loaded)
         except BaseException as error:

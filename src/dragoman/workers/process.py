@@ -26,6 +26,7 @@ from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.messages import Outcomes, Part
+from dragoman.workers.report import InstanceReport
 from dragoman.workers.shared import Damaged
 from dragoman.workers.signatures import read_signature
 from dragoman.workers.worker import Worker
@@ -56,6 +57,7 @@ class ProcessPlan:
     order: Mapping[str, Any]
     environment: Mapping[str, str] | None = None
     response_timeout: float = 0.0
+    load_timeout: float = 0.0
     ahead: bool = False  #: whether batches may be handed over before the one that runs is answered
     crashes: deque[CrashReport] = field(default_factory=lambda: deque(maxlen=10))
 
@@ -85,6 +87,7 @@ class ProcessInstance:
         self._when_ended: Callable[[], None] | None = None  # set when it is closed
         self._processes: set[_Process] = set()  # every one that has not ended, in use or not
         self._timer: asyncio.TimerHandle | None = None
+        self._started = time.time()
         self._spawn()
 
     # The scheduler calls these.
@@ -107,6 +110,14 @@ class ProcessInstance:
     @property
     def memory(self) -> int:
         return sum(process.worker.memory for process in self._processes)
+
+    @property
+    def report(self) -> InstanceReport:
+        process = self._current or self._next
+        if process is None:  # it has died, and another one is to take its place
+            return InstanceReport(self._number, self._started, ready=False)
+        worker, ready = process.worker, self._current is not None
+        return InstanceReport(self._number, process.started, ready, worker.rss, worker.pid)
 
     @property
     def spare(self) -> bool:
@@ -393,15 +404,19 @@ class _Process:
     ) -> None:
         self.ready = False
         self.rss = 0
+        self.started = time.time()
         self._owner = owner
         self._loop = loop
         self.worker = Worker(plan.order, self, loop, label, plan.environment)
+        self._load_timeout = plan.load_timeout
+        self._limit = loop.call_later(plan.load_timeout, self._give_up) if plan.load_timeout else None
         self._look()
 
     def loaded(self, hello: dict[str, Any]) -> None:
         if self.ready:
             raise Damaged("it says twice that it is ready")
         self.ready = True
+        self._stop_waiting()
         self.rss = self.worker.rss or self.rss
         self._owner.process_loaded(self, hello)
 
@@ -410,7 +425,15 @@ class _Process:
 
     def ended(self, cause: str, failure: dict[str, str] | None) -> None:
         self._timer.cancel()
+        self._stop_waiting()
         self._owner.process_ended(self, cause, failure)
+
+    def _give_up(self) -> None:
+        self.worker.end(f"no answer within {self._load_timeout:g} s")
+
+    def _stop_waiting(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
 
     def _look(self) -> None:
         """Remember how much memory it has: afterwards nobody can tell."""
