@@ -91,7 +91,7 @@ def test_an_instance_that_lost_its_process_is_not_ready_until_another_has_loaded
 def test_a_load_that_takes_too_long_is_given_up(tmp_path):
     async def scenario():
         (tmp_path / "shut").touch()
-        with pytest.raises(ConfigError, match="no answer within 0.5 s while it loaded"):
+        with pytest.raises(ConfigError, match=r"no answer within 0\.5 s while it loaded"):
             async with instances(tmp_path, load_timeout=0.5):
                 pass
 

@@ -107,6 +107,7 @@ class ThreadInstance:
         return self.loaded.result()
 
     def _work(self) -> None:
+        self.loaded.set_running_or_notify_cancel()  # who gives it up closes it: a load can't be broken off
         try:
             runtime = self._load()
         except (
