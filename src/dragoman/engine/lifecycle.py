@@ -124,6 +124,11 @@ class Lifecycle:
         await asyncio.wait([loading.task])
         return True
 
+    async def settled(self, name: str, version: str) -> None:
+        """Returns when no load of this version goes on."""
+        while (loading := self._loading.get((name, version))) is not None:
+            await asyncio.wait([loading.task])
+
     async def cancel_loads(self) -> None:
         """Give up whatever is being loaded."""
         tasks = [loading.task for loading in self._loading.values()]

@@ -202,7 +202,9 @@ class Manager:
     async def _give_up(self, name: str, version: str) -> list[str]:
         """End the loads of versions that are not wanted yet, and now never will have been."""
         wanted = self._desired.get(name, Desired(name)).versions
-        loading = [each for model, each in self._engine.lifecycle.records if model == name and each not in wanted]
+        loading = [
+            each for model, each in self._engine.lifecycle.records if model == name and each not in wanted
+        ]
         return [
             each
             for each in loading

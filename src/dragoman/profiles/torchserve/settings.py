@@ -15,7 +15,7 @@ from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve import properties
 from dragoman.profiles.torchserve.address import Address, parse_address
 from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
-from dragoman.profiles.torchserve.values import Values, truth
+from dragoman.profiles.torchserve.values import Network, Values, truth
 
 DEFAULT_FILE: Final = "config.properties"
 ENVELOPES: Final = ("", "body", "json", "kserve", "kservev2")
@@ -83,6 +83,7 @@ class Configuration:
     token_minutes: float
     model_api: bool
     allowed_urls: tuple[re.Pattern[str], ...]
+    allowed_networks: tuple[Network, ...] = ()  #: that models may be fetched from, though they are not public
     metrics_mode: str
     system_metrics: bool
     file: str = ""
@@ -171,6 +172,8 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     token_auth = not of.boolean("disable_token_authorization")
     if not token_auth:
         warnings += _open_doors(inference, management)
+    if of.boolean("enable_model_api") and of.text("allowed_urls") == BY_NAME["allowed_urls"].default:
+        warnings.append("requests may register models, which are programs, from any host: set allowed_urls")
     snapshot = _tables(of.table("model_snapshot").get("models"))
     return Configuration(
         inference=inference,
@@ -201,6 +204,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         token_minutes=of.number("token_expiration_min"),
         model_api=of.boolean("enable_model_api"),
         allowed_urls=of.patterns("allowed_urls"),
+        allowed_networks=of.networks("allowed_networks"),
         metrics_mode=of.choice("metrics_mode", METRICS_MODES),
         system_metrics=not of.boolean("disable_system_metrics"),
         file=file,
@@ -250,7 +254,7 @@ def _from_command_line(line: CommandLine) -> dict[str, str]:
 
 
 def _from_environment(environ: Mapping[str, str], urls: bool) -> dict[str, str]:
-    names = [key.name for key in KEYS if urls or key.name != "allowed_urls"]
+    names = [key.name for key in KEYS if urls or not key.name.startswith("allowed_")]
     return {name: environ[variable(name)] for name in names if variable(name) in environ}
 
 

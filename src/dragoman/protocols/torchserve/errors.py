@@ -34,11 +34,13 @@ _KINDS: Final[dict[Code, tuple[int, str]]] = {
     Code.UNAUTHORIZED: (400, "InvalidKeyException"),
     Code.FORBIDDEN: (403, "InvalidKeyException"),
     Code.NOT_FOUND: (404, "ResourceNotFoundException"),
+    Code.CONFLICT: (409, "ConflictStatusException"),
     Code.TOO_LARGE: (413, "BadRequestException"),
     Code.UNSUPPORTED: (405, "MethodNotAllowedException"),
     Code.OVERLOADED: (503, "ServiceUnavailableException"),
     Code.NOT_READY: (503, "ServiceUnavailableException"),
     Code.DEADLINE_EXCEEDED: (504, "RequestTimeoutException"),
+    Code.STORAGE: (507, "InternalServerException"),
 }
 _OTHERS: Final = (500, "InternalServerException")
 
