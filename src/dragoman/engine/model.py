@@ -10,7 +10,7 @@ from dragoman.config import ModelSettings
 from dragoman.engine.check import compile_check
 from dragoman.engine.scaling import Load, Range
 from dragoman.engine.shadow import Mirror
-from dragoman.errors import ConfigError, DragomanError, NotReady
+from dragoman.errors import ConfigError, DragomanError, NoInstance
 from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
 from dragoman.scheduling.scheduler import Asleep, Clock, Entry, Reply, Scheduler
 from dragoman.scheduling.sequence import Limits, SequenceScheduler
@@ -151,7 +151,7 @@ class Model:
         """A request has come and there is no instance: it waits for the first one, but not for ever."""
         limit = self.settings.wake_timeout
         if not limit:
-            raise NotReady(f"model {self.name!r} has no instance")
+            raise NoInstance(f"model {self.name!r} has no instance")
         deadline = self._clock.time() + limit
         request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
         if self._waking is None:
