@@ -73,8 +73,8 @@ class TorchServe(App):
 
     def build(self) -> None:
         self.engine = Engine(LoopClock(asyncio.get_running_loop()))
-        manager = Manager(self.engine, first_stays=True)
-        self._registrar = Registrar(self.engine, manager, self.configuration, self._registered)
+        self.manager = Manager(self.engine, first_stays=True)
+        self._registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
         access = logs.access if self.settings.log.access else None
         for address, router in self._routers():
             server = HttpServer(router.find, self.settings.limits, access)
