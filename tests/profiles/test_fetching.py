@@ -229,7 +229,9 @@ def test_an_archive_that_is_not_fit_is_refused_and_leaves_nothing(directory, hos
         kept = directory / "cache" / "dragoman" / "models"
         assert [path for path in kept.iterdir() if path.name.startswith(".")] == []
         unpacked = [path for path in kept.iterdir() if path.is_dir()]
-        assert len(unpacked) == 1 + ("manifest" in kind)  # the model's that is loaded, and what can be unpacked
+        assert len(unpacked) == 1 + (
+            "manifest" in kind
+        )  # the model's that is loaded, and what can be unpacked
         assert not Path("/tmp/owned").exists()
 
 
