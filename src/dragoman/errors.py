@@ -77,6 +77,10 @@ class NotReady(DragomanError):
     code = Code.NOT_READY
 
 
+class NoInstance(NotReady):
+    """The model has no instance and is to have none, until somebody says otherwise."""
+
+
 class WorkerDied(NotReady):
     """The process that worked on this request died; a new one is on its way."""
 

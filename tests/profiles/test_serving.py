@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from dragoman.config import ModelSettings
-from dragoman.profiles.torchserve.serving import Registration, resolve
+from dragoman.profiles.torchserve.serving import resolve
 from dragoman.profiles.torchserve.settings import read
+from dragoman.protocols.torchserve.management import Registration
 from dragoman.repository.model_yaml import read_settings
 
 TABLE = {
@@ -88,14 +91,18 @@ def test_dragomans_words_for_it(settings):
     assert serving.settings(ModelSettings(runtime="torchserve")) == ModelSettings(
         runtime="torchserve",
         instances=4,
+        max_instances=5,
         max_batch=16,
         max_delay=0.007,
         queue_size=77,
         timeout=1.5,
         response_timeout=60.0,
+        load_timeout=70.0,
     )
 
 
-def test_a_model_without_workers_still_has_an_instance(settings):
-    serving = resolve(None, {}, Registration(initial_workers=0), settings)
-    assert serving.settings(ModelSettings()).instances == 1
+def test_a_model_without_workers_refuses_and_one_that_may_have_some_wakes(settings):
+    none = resolve(None, {}, Registration(initial_workers=0), settings)
+    said = none.settings(ModelSettings())
+    assert (said.instances, said.max_instances, said.wake_timeout) == (0, 0, 0.0)
+    assert replace(none, max_workers=2).settings(ModelSettings()).wake_timeout > 0

@@ -89,6 +89,16 @@ HONOURED = {
     "ts_header_key_sequence_id": ("X-Session", lambda s: s.sequence_headers[0] == "X-Session"),
     "ts_header_key_sequence_start": ("X-Start", lambda s: s.sequence_headers[1] == "X-Start"),
     "ts_header_key_sequence_end": ("X-End", lambda s: s.sequence_headers[2] == "X-End"),
+    "default_startup_timeout": ("8", lambda s: s.startup_timeout == 8),
+    "enable_model_api": ("true", lambda s: s.model_api),
+    "allowed_urls": (
+        "https://a/.*,file://.*",
+        lambda s: [url.pattern for url in s.allowed_urls] == ["https://a/.*", "file://.*"],
+    ),
+    "allowed_networks": (
+        "10.1.0.0/16, fd00::/8",
+        lambda s: [str(network) for network in s.allowed_networks] == ["10.1.0.0/16", "fd00::/8"],
+    ),
     "disable_token_authorization": ("true", lambda s: not s.token_auth),
     "token_expiration_min": ("0.5", lambda s: s.token_minutes == 0.5),
     "metrics_mode": ("prometheus", lambda s: s.metrics_mode == "prometheus"),
@@ -97,7 +107,7 @@ HONOURED = {
     "disable_system_metrics": ("true", lambda s: not s.system_metrics),
     "metric_time_interval": ("7", lambda s: s.metrics_interval == 7),
 }
-ELSEWHERE = {"enable_envvars_config"}
+ELSEWHERE = {"enable_envvars_config", "use_env_allowed_urls"}
 
 
 def test_every_honoured_key_is_tested():
@@ -130,11 +140,11 @@ def test_a_key_that_can_not_be_honoured_warns_unless_it_is_set_to_its_default(se
     assert settle(f"{key.name}={key.default}").warnings == ()
 
 
-def test_keys_for_what_is_still_to_come_are_read(settle):
-    settings = settle("default_startup_timeout=8\nenable_model_api=true\nallowed_urls=https://a/.*,file://.*")
-    assert settings.startup_timeout == 8
-    assert settings.model_api
-    assert [url.pattern for url in settings.allowed_urls] == ["https://a/.*", "file://.*"]
+def test_requests_that_may_fetch_from_anywhere_are_warned_of(settle):
+    (warning,) = settle("enable_model_api=true").warnings
+    assert "allowed_urls" in warning
+    assert settle("enable_model_api=true\nallowed_urls=https://models.example/.*").warnings == ()
+    assert settle("allowed_urls=.*").warnings == ()
 
 
 def test_metrics_are_logged_where_the_environment_says(settle, here):
@@ -209,6 +219,8 @@ def test_variables_are_named_as_in_torchserves_source(settle, variable, value, h
 def test_allowed_urls_come_from_the_environment_only_when_the_file_says_so(settle):
     file = "enable_envvars_config=true\nuse_env_allowed_urls=true\nallowed_urls=a"
     assert settle(file, {"TS_ALLOWED_URLS": "x,y"}).allowed_urls[1].pattern == "y"
+    networks = settle(file, {"TS_ALLOWED_NETWORKS": "10.1.0.0/16"}).allowed_networks
+    assert str(networks[0]) == "10.1.0.0/16"
 
 
 def test_oip_is_always_listened_to(settle):
@@ -300,6 +312,7 @@ def test_latin_1_files_are_read_too(here):
         ("metrics_mode=loud", "metrics_mode must be one of log, prometheus, legacy"),
         ("blacklist_env_vars=(", "no regular expression"),
         ("allowed_urls=ok,(", "no regular expression"),
+        ("allowed_networks=10.1.0.0/33", "must be networks such as"),
         ("model_store=$$NO_SUCH$$", "NO_SUCH"),
         ("a=\\u00", "malformed"),
     ],

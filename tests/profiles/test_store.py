@@ -3,10 +3,11 @@ import logging
 
 import pytest
 
-from dragoman.errors import ConfigError
-from dragoman.profiles.torchserve.serving import Registration
+from dragoman.errors import RelativePath, SourceNotFound
+from dragoman.profiles.torchserve.obtaining import open_here, sources_of
 from dragoman.profiles.torchserve.settings import read
-from dragoman.profiles.torchserve.store import find_models, locate, register
+from dragoman.profiles.torchserve.store import find_models, register
+from dragoman.protocols.torchserve.management import Registration
 from tests.profiles.archives import write_archive
 
 
@@ -93,29 +94,50 @@ def test_the_runtime_is_told_of_the_configuration(store):
 
 def test_a_request_registers_with_its_own_word(store):
     write_archive(store, "echo")
-    model = register(configure(store), "echo.mar", request=Registration(initial_workers=2, batch_size=3))
+    configuration = configure(store)
+    obtained = open_here(sources_of(configuration), "echo.mar")
+    asked = Registration(initial_workers=2, batch_size=3, model_name="mine", runtime="Python3")
+    model = register(configuration, obtained, asked=asked)
+    assert model.key == ("mine", "1.0")
     assert model.source.settings.instances == 2
     assert model.source.settings.max_batch == 3
-    assert not model.at_start
+    assert model.runtime == "python3"
+    assert len(model.digest) == 64
+    assert model.brought is None
 
 
 @pytest.mark.parametrize(
-    ("location", "message"),
+    ("location", "error"),
     [
-        ("nosuch.mar", "Model not found at: nosuch.mar"),
-        ("../echo.mar", "Relative path is not allowed in url: ../echo.mar"),
-        ("a/../../echo.mar", "Relative path is not allowed in url"),
-        ("https://example.com/echo.mar", "not fetched from URLs yet"),
+        ("nosuch.mar", SourceNotFound),
+        ("../echo.mar", RelativePath),
+        ("a/../../echo.mar", RelativePath),
     ],
 )
-def test_locations_that_are_refused(store, location, message):
+def test_locations_that_are_refused(store, location, error):
     write_archive(store, "echo")
-    with pytest.raises(ConfigError, match=message):
-        locate(store, location)
+    with pytest.raises(error):
+        open_here(sources_of(configure(store)), location)
 
 
 def test_a_path_is_its_name_in_the_store_and_a_folder_is_taken_anywhere(store, tmp_path):
     archive = write_archive(store, "echo")
-    assert locate(store, "some/where/echo.mar") == archive
+    sources = sources_of(configure(store))
+    assert open_here(sources, "some/where/echo.mar").path == archive
     (tmp_path / "elsewhere").mkdir()
-    assert locate(store, str(tmp_path / "elsewhere")) == tmp_path / "elsewhere"
+    assert open_here(sources, str(tmp_path / "elsewhere")).path == tmp_path / "elsewhere"
+
+
+def test_a_start_up_list_may_have_urls_and_a_file_is_fetched_once(store, tmp_path, caplog):
+    (tmp_path / "away").mkdir()
+    far = write_archive(tmp_path / "away", "echo")
+    configuration = configure(store, load_models=f"mine=file://{far}")
+    for _ in range(2):
+        (model,) = find_models(configuration)
+        assert (model.key, model.url) == (("mine", "1.0"), f"file://{far}")
+        assert model.path == model.brought == store / "echo.mar"
+    assert (store / "echo.mar").read_bytes() == far.read_bytes()
+    (store / "echo.mar").unlink()
+    assert find_models(configure(store, load_models=f"file://{far}", allowed_urls="https://.*")) == []
+    assert "does not match any allowed URL(s)" in caplog.records[-1].reason
+    assert list(store.iterdir()) == []

@@ -152,6 +152,9 @@ class ModelSettings:
         unit="seconds",
         least=0,
     )
+    load_timeout: float = setting(
+        0.0, "seconds a process may take to load its model; 0 is no limit", unit="seconds", least=0
+    )
     install_requirements: bool = setting(
         False, "install the requirements.txt of an archive into an environment of its own, built once"
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.config import ModelSettings, model_settings
+from dragoman.engine.desired import Wanted
 from dragoman.engine.lifecycle import Plan, Record
-from dragoman.engine.manager import Manager, Wanted
+from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operation
 from dragoman.engine.planning import plan
 from dragoman.errors import ConfigError, Conflict, InvalidInput, LoadFailed, Unsupported

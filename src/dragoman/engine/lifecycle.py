@@ -66,10 +66,16 @@ class Record:
     step: str = ""
 
 
+#: What must be done between a load and the moment that requests find it; whatever it raises undoes the load.
+Confirm = Callable[[], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class _Loading:
     plan: Plan
     task: "asyncio.Task[Record]"
+    given_up: bool = False
+    loaded: bool = False
 
 
 class Lifecycle:
@@ -88,11 +94,12 @@ class Lifecycle:
         """Load these side by side. Failures become records, never exceptions."""
         await asyncio.gather(*(self.load(plan) for plan in plans))
 
-    async def load(self, plan: Plan) -> Record:
+    async def load(self, plan: Plan, confirm: Confirm | None = None) -> Record:
         """Load one version and publish it; a version of the same number is drained when the new one answers.
 
         Who asks for what is being loaded already waits for that; another plan for the same version waits its turn.
-        The load goes on when who asked for it does not wait any more.
+        The load goes on when who asked for it does not wait any more. Raises what ``confirm`` raises, and then
+        nothing was published.
         """
         key = plan.name, plan.version
         while (current := self._loading.get(key)) is not None:
@@ -100,10 +107,27 @@ class Lifecycle:
             record = await asyncio.shield(current.task)
             if same:
                 return record
-        task = asyncio.create_task(self._load(plan))
+        task = asyncio.create_task(self._load(plan, confirm))
         self._loading[key] = _Loading(plan, task)
         task.add_done_callback(lambda _: self._loading.pop(key))
         return await asyncio.shield(task)
+
+    async def give_up(self, name: str, version: str) -> bool:
+        """End a load of this version; whoever waits for it is told that it failed. False if there is none, or if it
+        is over but for its confirmation. What served before still does.
+        """
+        loading = self._loading.get((name, version))
+        if loading is None or loading.loaded:
+            return False
+        loading.given_up = True
+        loading.task.cancel()
+        await asyncio.wait([loading.task])
+        return True
+
+    async def settled(self, name: str, version: str) -> None:
+        """Returns when no load of this version goes on."""
+        while (loading := self._loading.get((name, version))) is not None:
+            await asyncio.wait([loading.task])
 
     async def cancel_loads(self) -> None:
         """Give up whatever is being loaded."""
@@ -112,7 +136,7 @@ class Lifecycle:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _load(self, plan: Plan) -> Record:
+    async def _load(self, plan: Plan, confirm: Confirm | None) -> Record:
         record = self.records.setdefault((plan.name, plan.version), Record(plan.name, plan.version))
         self._registry.know(plan.name)
         serving = record.state is State.READY
@@ -122,11 +146,19 @@ class Lifecycle:
         start = time.perf_counter()
         try:
             model = await self._start(plan, record)
+        except asyncio.CancelledError:
+            if not self._loading[plan.name, plan.version].given_up:
+                raise
+            self._failed(record, ConfigError("the load was given up"), serving=serving)
+            return record
         except Exception as error:
             self._failed(record, error, serving=serving)
             return record
         finally:
             record.step = ""
+        if confirm is not None:
+            self._loading[plan.name, plan.version].loaded = True
+            await self._confirm(confirm, model, record, serving=serving)
         before = self._registry.publish(model)
         record.state = State.READY
         seconds = round(time.perf_counter() - start, 3)
@@ -149,6 +181,14 @@ class Lifecycle:
             raise
         model.make_room = self._residency.make_room
         return model
+
+    async def _confirm(self, confirm: Confirm, model: Model, record: Record, *, serving: bool) -> None:
+        try:
+            await confirm()
+        except BaseException as error:
+            self._drain(model)
+            self._failed(record, error, serving=serving)
+            raise
 
     def fail(self, name: str, version: str, reason: str) -> None:
         """Record a version that can't even be tried, so that the index tells about it."""
@@ -176,7 +216,7 @@ class Lifecycle:
 
     def forget(self, name: str, version: str) -> None:
         """A version that is not loaded has never been."""
-        del self.records[name, version]
+        self.records.pop((name, version), None)
         if not any(known == name for known, _ in self.records):
             self._registry.forget(name)
 
@@ -191,7 +231,7 @@ class Lifecycle:
         model.drain(done)
         return gone
 
-    def _failed(self, record: Record, error: Exception, *, serving: bool) -> None:
+    def _failed(self, record: Record, error: BaseException, *, serving: bool) -> None:
         if not serving:
             record.state = State.FAILED
         hint = f" ({error.hint})" if isinstance(error, ConfigError) and error.hint else ""

@@ -1,17 +1,19 @@
 """What operators do to models while they serve: load, replace, scale, split, roll back, unload.
 
-One thing at a time for each model, and written down before it is called done: whoever is told that something has
-changed finds it changed after a restart. Knows no wire, and not where it is written down.
+One thing at a time for each model, and written down before requests see it: whoever is told that something has changed
+finds it changed after a restart, and what could not be done, or not be written down, has changed nothing. Knows no
+wire, and not where it is written down.
 """
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
+from dragoman.engine.desired import Desired, Ledger, Memory, Wanted
 from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan, Record, State
 from dragoman.engine.model import Model
@@ -20,55 +22,21 @@ from dragoman.errors import Conflict, InvalidInput, LoadFailed, NotFound
 
 log = logging.getLogger("dragoman.engine")
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What should be of one version: ``document`` is what its plan can be made from again, and is written as JSON."""
-
-    version: str
-    document: Mapping[str, Any] = field(default_factory=dict)
-    minimum: int = 1
-    maximum: int = 0
-    loaded: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What should be of one model. ``default`` is empty where the newest version answers; ``before`` are the defaults
-    it had earlier, the newest last."""
-
-    name: str
-    versions: Mapping[str, Wanted] = field(default_factory=dict)
-    default: str = ""
-    before: Sequence[str] = ()
-    traffic: Traffic = field(default_factory=Traffic)
-
-
-class Ledger(Protocol):
-    """Where it is written down. Both may take their time, and are called on a thread.
-
-    Raises StorageFailed, and has then written nothing.
-    """
-
-    def write(self, desired: Desired, what: str, who: str) -> None: ...
-    def erase(self, name: str, who: str) -> None: ...
-
-
-class Memory:
-    """No ledger: what is wanted is forgotten when the server ends."""
-
-    def write(self, desired: Desired, what: str, who: str) -> None: ...
-    def erase(self, name: str, who: str) -> None: ...
+#: Earlier defaults of a model that are remembered.
+MOST_BEFORE: Final = 100
 
 
 class Manager:
     """Changes models on behalf of ``who``. Everything happens on the event loop's thread."""
 
-    def __init__(self, engine: Engine, ledger: Ledger | None = None) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger | None = None, *, first_stays: bool = False) -> None:
+        """``first_stays`` keeps the first version of a model its default until somebody sets another; otherwise the
+        newest is."""
         self._engine = engine
         self._ledger = ledger or Memory()
+        self._first_stays = first_stays
         self._desired: dict[str, Desired] = {}
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def desired(self, name: str) -> Desired:
         """What should be of a model. Raises NotFound."""
@@ -102,21 +70,31 @@ class Manager:
     async def register(
         self, plan: Plan, document: Mapping[str, Any], who: str = "", *, replaces: bool = False
     ) -> Record:
-        """Load a version and want it from now on. Raises LoadFailed when it can't be loaded; then nothing has changed.
+        """Load a version and want it from now on. Raises LoadFailed when it can't be loaded, StorageFailed.
 
         A version that is wanted already is a Conflict, unless the new one ``replaces`` it.
         """
         async with self._changing(plan.name) as before:
             if plan.version in before.versions and not replaces:
                 raise Conflict(f"model {plan.name!r} has a version {plan.version} already")
-            record = await self._engine.lifecycle.load(plan)
-            if record.reason:
-                self._discard(record, before)
-                raise LoadFailed(record.reason)
             said = plan.settings
             wanted = Wanted(plan.version, dict(document), said.instances, said.max_instances)
-            versions = {**before.versions, plan.version: wanted}
-            await self._write(replace(before, versions=versions), f"load {plan.version}", who)
+            after = replace(before, versions={**before.versions, plan.version: wanted})
+            if self._first_stays and not before.versions:
+                after = replace(after, default=plan.version)
+                self._engine.registry.set_default(plan.name, plan.version)
+
+            async def confirm() -> None:
+                await self._write(after, f"load {plan.version}", who)
+
+            try:
+                record = await self._engine.lifecycle.load(plan, confirm)
+            except BaseException:
+                self._take_back(before, plan.version)
+                raise
+            if record.reason:
+                self._take_back(before, plan.version)
+                raise LoadFailed(record.reason)
         return record
 
     async def unregister(
@@ -124,28 +102,21 @@ class Manager:
     ) -> list[str]:
         """Unload a version, or all of a model, and want it no more. Returns the versions that went.
 
-        Raises NotFound, and Conflict for the default version while there are others, unless ``force`` is on.
+        A version that is still being loaded is not waited for. Raises NotFound, and Conflict for the default version
+        while there are others, unless ``force`` is on.
         """
+        stopped = await self._give_up(name, version)
         async with self._changing(name) as before:
+            if stopped and (version or not before.versions):
+                return stopped
             self._check_known(before, version)
             default = self._engine.registry.default(name)
             if version and version == default and len(before.versions) > 1 and not force:
                 raise Conflict(f"version {version} of model {name!r} is its default, and there are others")
             gone = [version] if version else list(before.versions)
-            left = {key: wanted for key, wanted in before.versions.items() if key not in gone}
-            if left:
-                default = "" if before.default in gone else before.default
-                traffic = _without(before.traffic, gone)
-                await self._write(
-                    replace(before, versions=left, default=default, traffic=traffic), f"unload {version}", who
-                )
-            else:
-                await asyncio.to_thread(self._ledger.erase, name, who)
-                del self._desired[name]
-            await asyncio.gather(*(self._engine.lifecycle.unload(name, each) for each in gone))
-            for each in gone:
-                self._engine.lifecycle.forget(name, each)
-        return gone
+            await self._forget(before, gone, f"unload {version}".strip(), who)
+            await asyncio.gather(*(self._unload(name, each) for each in gone))
+        return sorted({*gone, *stopped})
 
     async def set_default(self, name: str, version: str, who: str = "") -> None:
         """Let a version answer who names none; "" is the newest again. Raises NotFound."""
@@ -169,27 +140,39 @@ class Manager:
             await self._switch(kept, earlier[-1], f"roll back to {earlier[-1]}", who, remember=False)
             return earlier[-1]
 
-    async def scale(self, name: str, version: str, minimum: int, maximum: int, who: str = "") -> int:
+    async def scale(
+        self,
+        name: str,
+        version: str,
+        minimum: int,
+        maximum: int,
+        who: str = "",
+        *,
+        wake_timeout: float | None = None,
+    ) -> int:
         """Keep between so many instances of a version. Returns how many there are when enough have been started.
 
-        Raises NotFound, and LoadFailed when an instance could not be started: what was wanted before is wanted again.
+        ``wake_timeout`` takes the place of the model's own. Raises NotFound, and LoadFailed when an instance could
+        not be started.
         """
         if not 0 <= minimum <= max(minimum, maximum):
             raise InvalidInput(f"instances are from 0 on, got {minimum}")
         async with self._changing(name) as before:
             model = self._loaded(name, version)
-            said = model.settings
-            model.settings = replace(said, instances=minimum, max_instances=maximum)
-            least, most = model.range.minimum, model.range.maximum
+            said, had = model.settings, model.instances
+            wake = said.wake_timeout if wake_timeout is None else wake_timeout
+            model.settings = replace(said, instances=minimum, max_instances=maximum, wake_timeout=wake)
             try:
-                await model.scale(min(max(model.instances, least), most))
-            except Exception as error:
+                await self._start(model)
+                wanted = before.versions.get(model.version, Wanted(model.version))
+                wanted = replace(wanted, minimum=minimum, maximum=maximum)
+                versions = {**before.versions, model.version: wanted}
+                await self._write(replace(before, versions=versions), f"scale {model.version}", who)
+            except BaseException:
                 model.settings = said
-                raise LoadFailed(f"an instance of model {name!r} could not be started: {error}") from error
-            wanted = before.versions.get(model.version, Wanted(model.version))
-            wanted = replace(wanted, minimum=minimum, maximum=maximum)
-            versions = {**before.versions, model.version: wanted}
-            await self._write(replace(before, versions=versions), f"scale {model.version}", who)
+                await model.scale(min(had, model.instances))
+                raise
+            await model.scale(min(model.instances, model.range.maximum))
             return model.instances
 
     async def set_traffic(self, name: str, traffic: Traffic, who: str = "") -> None:
@@ -203,7 +186,8 @@ class Manager:
     @asynccontextmanager
     async def _changing(self, name: str) -> AsyncIterator[Desired]:
         """Nobody else changes this model meanwhile."""
-        async with self._locks[name]:
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
             yield self._desired.get(name, Desired(name))
 
     async def _write(self, desired: Desired, what: str, who: str) -> None:
@@ -216,7 +200,7 @@ class Manager:
     ) -> None:
         now = self._engine.registry.default(desired.name)
         earlier = (*desired.before, now) if remember and now and now != version else desired.before
-        await self._write(replace(desired, default=version, before=tuple(earlier)), what, who)
+        await self._write(replace(desired, default=version, before=tuple(earlier[-MOST_BEFORE:])), what, who)
         self._engine.registry.set_default(desired.name, version)
 
     def _check_known(self, desired: Desired, version: str) -> None:
@@ -228,10 +212,55 @@ class Manager:
     def _loaded(self, name: str, version: str) -> Model:
         return self._engine.registry.find(name, version)
 
-    def _discard(self, record: Record, before: Desired) -> None:
+    async def _give_up(self, name: str, version: str) -> list[str]:
+        """End the loads of versions that are not wanted yet, and now never will have been."""
+        wanted = self._desired.get(name, Desired(name)).versions
+        loading = [
+            each for model, each in self._engine.lifecycle.records if model == name and each not in wanted
+        ]
+        return [
+            each
+            for each in loading
+            if version in ("", each) and await self._engine.lifecycle.give_up(name, each)
+        ]
+
+    async def _start(self, model: Model) -> None:
+        """Let it have as many instances as it must have."""
+        try:
+            await model.scale(max(model.instances, model.range.minimum))
+        except Exception as error:
+            raise LoadFailed(f"an instance of model {model.name!r} could not be started: {error}") from error
+
+    async def _forget(self, before: Desired, gone: Sequence[str], what: str, who: str) -> None:
+        """Want these versions no more."""
+        left = {key: wanted for key, wanted in before.versions.items() if key not in gone}
+        if not left:
+            await asyncio.to_thread(self._ledger.erase, before.name, who)
+            del self._desired[before.name]
+            return
+        default = "" if before.default in gone else before.default
+        earlier = tuple(version for version in before.before if version not in gone)
+        traffic = _without(before.traffic, gone)
+        after = replace(before, versions=left, default=default, before=earlier, traffic=traffic)
+        await self._write(after, what, who)
+        registry = self._engine.registry
+        if default != before.default:
+            registry.set_default(before.name, default)
+        if traffic != before.traffic:
+            registry.set_traffic(before.name, traffic)
+
+    async def _unload(self, name: str, version: str) -> None:
+        await self._engine.lifecycle.give_up(name, version)
+        await self._engine.lifecycle.unload(name, version)
+        self._engine.lifecycle.forget(name, version)
+
+    def _take_back(self, before: Desired, version: str) -> None:
         """A version that could not be loaded and is not wanted leaves no trace."""
-        if record.state is State.FAILED and record.version not in before.versions:
-            self._engine.lifecycle.forget(record.name, record.version)
+        if not before.versions and self._first_stays:
+            self._engine.registry.set_default(before.name, before.default)
+        record = self._engine.lifecycle.records.get((before.name, version))
+        if record is not None and record.state is State.FAILED and version not in before.versions:
+            self._engine.lifecycle.forget(before.name, version)
 
 
 def _without(traffic: Traffic, versions: Sequence[str]) -> Traffic:

@@ -10,7 +10,7 @@ from dragoman.config import ModelSettings
 from dragoman.engine.check import compile_check
 from dragoman.engine.scaling import Load, Range
 from dragoman.engine.shadow import Mirror
-from dragoman.errors import ConfigError, DragomanError, NotReady
+from dragoman.errors import ConfigError, DragomanError, NoInstance
 from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
 from dragoman.scheduling.scheduler import Asleep, Clock, Entry, Reply, Scheduler
 from dragoman.scheduling.sequence import Limits, SequenceScheduler
@@ -18,6 +18,7 @@ from dragoman.stats import ModelStats
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.pool import Pool
+from dragoman.workers.report import InstanceReport
 
 log = logging.getLogger("dragoman.engine")
 
@@ -115,6 +116,11 @@ class Model:
         return len(self._scheduler.instances)
 
     @property
+    def reports(self) -> Sequence[InstanceReport]:
+        """What its instances tell of themselves, for those who look after models."""
+        return self._pool.reports
+
+    @property
     def memory(self) -> int:
         """Bytes that its processes have for themselves; 0 for what runs in the server's own."""
         return self._pool.memory
@@ -153,7 +159,7 @@ class Model:
         """A request has come and there is no instance: it waits for the first one, but not for ever."""
         limit = self.settings.wake_timeout
         if not limit:
-            raise NotReady(f"model {self.name!r} has no instance")
+            raise NoInstance(f"model {self.name!r} has no instance")
         deadline = self._clock.time() + limit
         request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
         if self._waking is None:

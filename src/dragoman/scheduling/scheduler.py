@@ -16,7 +16,15 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import inf
 from typing import Protocol
 
-from dragoman.errors import Code, DeadlineExceeded, DragomanError, Internal, NotReady, Overloaded
+from dragoman.errors import (
+    Code,
+    DeadlineExceeded,
+    DragomanError,
+    Internal,
+    NoInstance,
+    NotReady,
+    Overloaded,
+)
 from dragoman.scheduling.batch import key_of, rows_of
 from dragoman.scheduling.policy import Dispatch, Immediate, Policy
 from dragoman.stats import OK, ModelStats
@@ -224,7 +232,7 @@ class Scheduler:
             raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, {free}")
         if not self._instances:
             if self._asleep is None:
-                raise NotReady(f"model {request.model!r} has no instance")
+                raise NoInstance(f"model {request.model!r} has no instance")
             self._asleep(request)
 
     @property

@@ -18,6 +18,7 @@ from dragoman.runtimes.base import Runtime
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers.execution import execute, execute_one
+from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet, Reporter
 
 Load = Callable[[], Runtime]
@@ -44,10 +45,15 @@ class InlineInstance:
     def __init__(self, runtime: Runtime, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> None:
         self.runtime = runtime
         self._reporter = _reporter(runtime, loop, metrics)
+        self._started = time.time()
 
     @property
     def up(self) -> bool:
         return True
+
+    @property
+    def report(self) -> InstanceReport:
+        return InstanceReport(0, self._started, ready=True)
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)
@@ -75,8 +81,17 @@ class ThreadInstance:
     memory = 0
     alive = True
 
-    def __init__(self, name: str, load: Load, loop: asyncio.AbstractEventLoop, metrics: Outlet) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Load,
+        loop: asyncio.AbstractEventLoop,
+        metrics: Outlet,
+        number: int = 0,
+    ) -> None:
         self.loaded: Future[Runtime] = Future()
+        self._number = number
+        self._started = time.time()
         self._load = load
         self._loop = loop
         self._metrics = metrics
@@ -94,6 +109,10 @@ class ThreadInstance:
     @property
     def busy(self) -> bool:
         return self._given > 0
+
+    @property
+    def report(self) -> InstanceReport:
+        return InstanceReport(self._number, self._started, ready=True)
 
     def watch(self, keeper: Keeper) -> None:
         keeper.returned(self)
@@ -114,6 +133,7 @@ class ThreadInstance:
         return self.loaded.result()
 
     def _work(self) -> None:
+        self.loaded.set_running_or_notify_cancel()  # who gives it up closes it: a load can't be broken off
         try:
             runtime = self._load()
         except (

@@ -22,6 +22,7 @@ from dragoman.types import Signature
 from dragoman.workers.crash import Exits
 from dragoman.workers.instance import InlineInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
+from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
@@ -40,6 +41,8 @@ class Closable(Instance, Protocol):
 
     @property
     def memory(self) -> int: ...
+    @property
+    def report(self) -> InstanceReport: ...
     def close(self, when_ended: Callable[[], None]) -> None: ...
 
 
@@ -77,6 +80,11 @@ class Pool:
     def memory(self) -> int:
         """Bytes that the instances' processes have for themselves."""
         return sum(instance.memory for instance in self.instances)
+
+    @property
+    def reports(self) -> list[InstanceReport]:
+        """What the instances tell of themselves, the oldest first."""
+        return [instance.report for instance in self.instances]
 
     async def add(self) -> Instance:
         """Load one more instance. Raises what its load raised."""
@@ -136,6 +144,7 @@ async def _start_processes(
         _order(artifact, runtime, settings),
         environment,
         response_timeout=settings.response_timeout,
+        load_timeout=settings.load_timeout,
         # Else it is better to wait for company, or to refuse.
         ahead=settings.max_batch <= 1 and not settings.sequences and settings.queue_size > 0,
         # With sequences twice as many, as in TorchServe: who cancels one must get in beside it.
@@ -182,11 +191,11 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
 
     An inline model is one copy, loaded on a thread so that the event loop stays free meanwhile.
     """
-    loop = asyncio.get_running_loop()
+    loop, numbers = asyncio.get_running_loop(), count()
     metrics = Outlet()
 
     async def start() -> tuple[ThreadInstance, Runtime]:
-        thread = ThreadInstance(name, load, loop, metrics)
+        thread = ThreadInstance(name, load, loop, metrics, next(numbers))
         try:
             return thread, await asyncio.wrap_future(thread.loaded)
         except BaseException as error:

@@ -27,6 +27,7 @@ from dragoman.types import InferRequest, Signature
 from dragoman.workers import oom
 from dragoman.workers.crash import Cause, CrashReport, Exits, Reason
 from dragoman.workers.messages import Outcomes, Part
+from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 from dragoman.workers.restarts import DEATHS, WINDOW, Restarts
 from dragoman.workers.shared import Damaged
@@ -53,6 +54,7 @@ class ProcessPlan:
     order: Mapping[str, Any]
     environment: Mapping[str, str] | None = None
     response_timeout: float = 0.0
+    load_timeout: float = 0.0
     ahead: bool = False  #: whether batches may be handed over before the one that runs is answered
     batch_size: int = 1  #: requests that a model works on at once if others may join them between two steps
     exits: Exits = field(default_factory=Exits)
@@ -84,6 +86,7 @@ class ProcessInstance:
         self._when_ended: Callable[[], None] | None = None  # set when it is closed
         self._processes: set[_Process] = set()  # every one that has not ended, in use or not
         self._timer: asyncio.TimerHandle | None = None
+        self._started = time.time()
         self._spawn()
 
     # The scheduler calls these.
@@ -110,6 +113,14 @@ class ProcessInstance:
     @property
     def memory(self) -> int:
         return sum(process.worker.memory for process in self._processes)
+
+    @property
+    def report(self) -> InstanceReport:
+        process = self._current or self._next
+        if process is None:  # it has died, and another one is to take its place
+            return InstanceReport(self._number, self._started, ready=False)
+        worker, ready = process.worker, self._current is not None
+        return InstanceReport(self._number, process.started, ready, worker.rss, worker.pid)
 
     @property
     def spare(self) -> bool:
@@ -402,15 +413,19 @@ class _Process:
         self.rss = 0
         self._kills: int | None = None
         self._counter = plan.kills
+        self.started = time.time()
         self._owner = owner
         self._loop = loop
         self.worker = Worker(plan.order, self, loop, label, plan.environment)
+        self._load_timeout = plan.load_timeout
+        self._limit = loop.call_later(plan.load_timeout, self._give_up) if plan.load_timeout else None
         self._look()
 
     def loaded(self, hello: dict[str, Any]) -> None:
         if self.ready:
             raise Damaged("it says twice that it is ready")
         self.ready = True
+        self._stop_waiting()
         self.rss = self.worker.rss or self.rss
         self._owner.process_loaded(self, hello)
 
@@ -422,9 +437,17 @@ class _Process:
 
     def ended(self, cause: Cause, failure: dict[str, str] | None) -> None:
         self._timer.cancel()
+        self._stop_waiting()
         if cause.reason is Reason.SIGKILL and oom.count_kills(self._counter) != self._kills:
             cause = Cause(Reason.OOM, "out of memory: the kernel killed it to get its memory")
         self._owner.process_ended(self, cause, failure)
+
+    def _give_up(self) -> None:
+        self.worker.end(Cause(Reason.TIMEOUT, f"no answer within {self._load_timeout:g} s"))
+
+    def _stop_waiting(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
 
     def _look(self) -> None:
         """Remember how much memory it has, and how often the kernel has killed for it: afterwards nobody can tell."""

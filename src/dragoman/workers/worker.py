@@ -209,6 +209,10 @@ class Worker:
         return [line for output in self._outputs for line in output.tail]
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def rss(self) -> int:
         """Bytes of memory it has now; 0 once it is gone."""
         try:

@@ -114,20 +114,65 @@ class Handler:
         return row["data"] if isinstance(row, dict) else row
 """
 
+#: Tells which version it is, and how many requests it was asked together.
+COUNTS = """
+def handle(data, context):
+    if data is None:
+        return None
+    version = context.manifest["model"]["modelVersion"]
+    size = context.system_properties["batch_size"]
+    return [{"rows": len(data), "version": version, "batch_size": size, "nothing": None} for _ in data]
+"""
+
+#: Has something to say of itself.
+DESCRIBES = """
+def handle(data, context):
+    if data is None:
+        return None
+    if context.get_request_header(0, "describe") == "True":
+        return [{"custom": "meta", "n": 3}]
+    return ["ok"] * len(data)
+"""
+
+#: Never gets ready.
+FAILS = """
+class Bad:
+    def initialize(self, context):
+        raise RuntimeError("cannot load weights")
+
+    def handle(self, data, context):
+        return [1] * len(data)
+"""
+
 
 def write_archive(folder: Path, name: str, code: str, handler: str = "", yaml: str = "", **model: Any) -> str:
     """An archive of one handler; its path, for a server."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.mar"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in _members(name, code, handler, yaml, **model).items():
+            archive.writestr(member, text)
+    return str(path)
+
+
+def write_folder(folder: Path, name: str, code: str) -> None:
+    """What such an archive holds."""
+    for member, text in _members(name, code).items():
+        (folder / member).parent.mkdir(parents=True, exist_ok=True)
+        (folder / member).write_text(text)
+
+
+def write_without_manifest(path: Path, code: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("service.py", code)
+
+
+def _members(name: str, code: str, handler: str = "", yaml: str = "", **model: Any) -> dict[str, str]:
     described = {"modelName": name, "handler": f"{name}_handler.py{handler}", "modelVersion": "1.0", **model}
     if yaml:
         described["configFile"] = "model-config.yaml"
     manifest = {
         "createdOn": "01/01/2024 00:00:00", "runtime": "python", "archiverVersion": "0.12.0", "model": described,
     }  # fmt: skip
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
-        archive.writestr(f"{name}_handler.py", code)
-        if yaml:
-            archive.writestr("model-config.yaml", yaml)
-    return str(path)
+    files = {"MAR-INF/MANIFEST.json": json.dumps(manifest), f"{name}_handler.py": code}
+    return {**files, "model-config.yaml": yaml} if yaml else files

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.torchserve.test_exchanges import CASES, IDS
+from tests.conformance.torchserve import test_exchanges, test_scenarios
 
+CASES = [*test_exchanges.CASES, *test_scenarios.CASES]
 ROOT = Path(__file__).parents[3]
 ROWS = re.findall(
     r"^\| `([a-z0-9-]+)` \|", (ROOT / "docs/compatibility-torchserve.md").read_text("utf-8"), re.MULTILINE
 )
 TESTS = [
     path.read_text("utf-8")
-    for folder in ("tests/conformance/torchserve", "tests/protocols/torchserve")
+    for folder in ("tests/conformance/torchserve", "tests/protocols/torchserve", "tests/profiles")
     for path in (ROOT / folder).glob("test_*.py")
 ]
 #: A test that shows a difference says so: ``# row: name, name``.
@@ -25,7 +26,7 @@ NAMED = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_difference_has_its_row(case):
     assert set(case.rows) <= set(ROWS)
 

@@ -1,4 +1,4 @@
-"""Every key of TorchServe 0.12's config.properties and what it means here: the one table. Reads nothing.
+"""Every key of TorchServe 0.12's config.properties, and one more, and what it means here: the one table. Reads nothing.
 
 The docs show this table, and a test compares the two.
 """
@@ -65,7 +65,7 @@ KEYS: Final = (
     Key("debug", "false", _YES, "one worker a model, whatever default_workers_per_model says"),
     Key("job_queue_size", "100", _YES, "requests that may wait for a model; more are answered 503"),
     Key("default_response_timeout", "120", _YES, "seconds an execution may take before its worker is replaced"),
-    Key("default_startup_timeout", "120", _LATER, "loading has no time limit yet"),
+    Key("default_startup_timeout", "120", _YES, "seconds that a worker may take to load its model"),
     Key("unregister_model_timeout", "120", _YES, "seconds that accepted requests have when the server stops"),
     Key("default_service_handler", "", _YES, "the handler of an archive that names none"),
     Key("service_envelope", "", _YES, "how bodies are wrapped: `body`, `json`, `kserve` or `kservev2`"),
@@ -86,9 +86,10 @@ KEYS: Final = (
     # Who may.
     Key("disable_token_authorization", "false", _YES, "`true` asks nobody for a key"),
     Key("token_expiration_min", "60", _YES, "minutes until the inference and management keys expire; fractions too"),
-    Key("enable_model_api", "false", _LATER, "requests can't register and delete models yet"),
-    Key("allowed_urls", "file://.*|http(s)?://.*", _LATER, "models are not fetched from URLs yet"),
-    Key("use_env_allowed_urls", "false", _LATER, "models are not fetched from URLs yet"),
+    Key("enable_model_api", "false", _YES, "`true` lets requests register and remove models and workflows"),
+    Key("allowed_urls", "file://.*|http(s)?://.*", _YES, "regular expressions, by commas, of URLs models come from"),
+    Key("allowed_networks", "", _YES, "Dragoman's own: networks to fetch from that are not public, as `10.1.0.0/16`"),
+    Key("use_env_allowed_urls", "false", _YES, "`true` lets the environment set the two before, too"),
     Key("enable_envvars_config", "false", _YES, "`true` lets `TS_...` environment variables win over this file"),
     # Numbers and logs.
     Key("metrics_mode", "log", _YES, "`prometheus` answers `/metrics`, `log` writes files, `legacy` does some of both"),

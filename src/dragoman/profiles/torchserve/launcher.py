@@ -3,7 +3,7 @@
 ::
 
     inference  8080   predictions, /ping            the inference key
-    management 8081   /models, /token               the management key; for /token the API key
+    management 8081   /models, /v1/models, /token   the management key; for /token the API key
     metrics    8082   /metrics                      no key
 
 Addresses that are equal share one listener with the routes of all.
@@ -22,14 +22,16 @@ from pathlib import Path
 
 from dragoman import log as logs
 from dragoman.app import App
+from dragoman.engine.manager import Manager
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.profiles.torchserve.management import Management, Metrics
 from dragoman.profiles.torchserve.metrics_log import MetricsLog
 from dragoman.profiles.torchserve.numbers import Numbers
+from dragoman.profiles.torchserve.registrar import Registrar
 from dragoman.profiles.torchserve.settings import Configuration
-from dragoman.profiles.torchserve.store import Registered, default_versions
+from dragoman.profiles.torchserve.store import Registered
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.protocols import torchserve
 from dragoman.protocols.torchserve.codec import SequenceHeaders
@@ -64,16 +66,16 @@ class TorchServe(App):
         super().__init__(configuration.settings(), [model.source for model in models])
         self.configuration = configuration
         self.listeners: list[Listener] = []
-        self._urls = {(model.source.name, model.source.version): model.url for model in models}
-        self._defaults = default_versions(models)
         self._metrics_log: MetricsLog | None = None
+        self._registered = models
+        self._registrar: Registrar
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
 
     def build(self) -> None:
         self.build_engine()
-        for name, version in self._defaults.items():
-            self.engine.registry.set_default(name, version)
+        self.manager = Manager(self.engine, first_stays=True)
+        self._registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
         self._numbers = Numbers(self.engine, self.configuration)
         access = logs.access if self.settings.log.access else None
         for address, router in self._routers():
@@ -105,6 +107,7 @@ class TorchServe(App):
             if listener.address.path:
                 Path(listener.address.path).unlink(missing_ok=True)
         self.remove_keys()
+        await self._registrar.stop()
         await self.engine.close()
         if self._metrics_log is not None:
             await asyncio.to_thread(self._metrics_log.close)
@@ -137,7 +140,7 @@ class TorchServe(App):
         routers = [(said.inference, Router())]
         inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
-        management = Management(self.engine, doors, lambda: self._urls, said.cors)
+        management = Management(self._registrar, doors, model_api=said.model_api, headers=said.cors)
         metrics = Metrics(self._numbers.scrape, said.cors)
         for address, api in ((said.management, management), (said.metrics, metrics)):
             if address is None:

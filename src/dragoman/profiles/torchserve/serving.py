@@ -16,23 +16,15 @@ from typing import Final
 
 from dragoman.config import ModelSettings
 from dragoman.profiles.torchserve.settings import Configuration, Table
+from dragoman.protocols.torchserve.management.requests import Registration
 from dragoman.repository.model_yaml import TorchServeSettings, apply_sequences, queue_size
 
 DEFAULT_BATCH_SIZE: Final = 1
 DEFAULT_BATCH_DELAY: Final = 100  # milliseconds
+#: Seconds that a request waits for the first worker of a model that may have some and has none.
+WAKE_TIMEOUT: Final = 60.0
 #: What a yaml that exists and doesn't say means, in seconds, whatever else was configured.
 YAML_TIMEOUT: Final = 120
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """What ``POST /models`` asked for; ``None`` was not asked. Times are in milliseconds and seconds as there."""
-
-    batch_size: int | None = None
-    max_batch_delay: int | None = None
-    initial_workers: int | None = None
-    response_timeout: int | None = None
-    startup_timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +43,25 @@ class Serving:
     default: bool = False  #: the configuration makes this version its model's default
     yaml: TorchServeSettings = field(default_factory=TorchServeSettings)
 
+    @property
+    def wake_timeout(self) -> float:
+        """Seconds that a request waits for the first worker. A model that must not have any refuses it at once, as
+        with TorchServe; one that may gets one, which goes when it has nothing to do."""
+        return WAKE_TIMEOUT if self.max_workers else 0.0
+
     def settings(self, defaults: ModelSettings) -> ModelSettings:
-        """The same in Dragoman's words. A model without workers has an instance here: none could answer."""
+        """The same in Dragoman's words."""
         settings = replace(
             defaults,
-            instances=max(1, self.min_workers),
+            instances=self.min_workers,
+            max_instances=self.max_workers,
+            wake_timeout=self.wake_timeout,
             max_batch=self.batch_size,
             max_delay=self.max_batch_delay / 1000,
             queue_size=self.queue_size,
             timeout=self.client_timeout / 1000,
             response_timeout=float(self.response_timeout),
+            load_timeout=float(self.startup_timeout),
         )
         return apply_sequences(self.yaml, settings)
 

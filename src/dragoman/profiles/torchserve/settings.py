@@ -16,7 +16,7 @@ from dragoman.profiles.torchserve import properties
 from dragoman.profiles.torchserve.address import Address, parse_address
 from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
 from dragoman.profiles.torchserve.metrics_file import DEFAULT, MetricsFile, read_metrics_file
-from dragoman.profiles.torchserve.values import Values, truth
+from dragoman.profiles.torchserve.values import Network, Values, truth
 
 DEFAULT_FILE: Final = "config.properties"
 LOG_FOLDER: Final = "logs"
@@ -85,6 +85,7 @@ class Configuration:
     token_minutes: float
     model_api: bool
     allowed_urls: tuple[re.Pattern[str], ...]
+    allowed_networks: tuple[Network, ...] = ()  #: that models may be fetched from, though they are not public
     metrics_mode: str
     declared_metrics: MetricsFile = DEFAULT
     detect_metrics: bool
@@ -181,6 +182,8 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     metrics_file = of.path("metrics_config", directory)
     declared_metrics = read_metrics_file(Path(metrics_file)) if metrics_file else DEFAULT
     warnings += declared_metrics.warnings
+    if of.boolean("enable_model_api") and of.text("allowed_urls") == BY_NAME["allowed_urls"].default:
+        warnings.append("requests may register models, which are programs, from any host: set allowed_urls")
     snapshot = _tables(of.table("model_snapshot").get("models"))
     return Configuration(
         inference=inference,
@@ -211,6 +214,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         token_minutes=of.number("token_expiration_min"),
         model_api=of.boolean("enable_model_api"),
         allowed_urls=of.patterns("allowed_urls"),
+        allowed_networks=of.networks("allowed_networks"),
         metrics_mode=of.choice("metrics_mode", METRICS_MODES),
         declared_metrics=declared_metrics,
         detect_metrics=of.boolean("model_metrics_auto_detect"),
@@ -264,7 +268,7 @@ def _from_command_line(line: CommandLine) -> dict[str, str]:
 
 
 def _from_environment(environ: Mapping[str, str], urls: bool) -> dict[str, str]:
-    names = [key.name for key in KEYS if urls or key.name != "allowed_urls"]
+    names = [key.name for key in KEYS if urls or not key.name.startswith("allowed_")]
     return {name: environ[variable(name)] for name in names if variable(name) in environ}
 
 

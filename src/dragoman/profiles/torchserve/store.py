@@ -4,17 +4,21 @@ Reads the model store; what can't be served is logged and left out, as TorchServ
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 from dragoman.config import ModelSettings
-from dragoman.errors import ConfigError
-from dragoman.profiles.torchserve.serving import Registration, Serving, resolve
+from dragoman.errors import ConfigError, DragomanError, SourceError
+from dragoman.profiles.torchserve.obtaining import Obtained, obtain_at_start, sources_of
+from dragoman.profiles.torchserve.serving import Serving, resolve
 from dragoman.profiles.torchserve.settings import DEFAULT_SEQUENCE_HEADERS, Configuration
+from dragoman.protocols.torchserve.management.refusals import source_refused
+from dragoman.protocols.torchserve.management.requests import Registration
 from dragoman.repository.archive import is_archive, is_unpacked
-from dragoman.repository.model_archive import ModelArchive, name_of, open_model_archive, source_of
+from dragoman.repository.model_archive import ModelArchive, name_of, source_of
 from dragoman.repository.spec import ModelSource
 
 log = logging.getLogger("dragoman.torchserve")
@@ -24,31 +28,45 @@ ALL: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A version to load. ``url`` is what clients are told it came from; ``at_start`` that nobody asked for it."""
+    """A version to load. ``url`` is what clients are told it came from, ``path`` where it lies, and ``brought`` the
+    same if it was fetched into the store; ``digest`` is the archive's SHA-256. ``since`` is in seconds since 1970."""
 
     source: ModelSource
     serving: Serving
     url: str
-    at_start: bool = True
+    path: Path
+    runtime: str = "python"
+    digest: str = ""
+    brought: Path | None = None
+    since: float = field(default_factory=time.time)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.source.name, self.source.version
+
+    def scaled(self, minimum: int, maximum: int) -> "Registered":
+        """The same version with other numbers of workers."""
+        serving = replace(self.serving, min_workers=minimum, max_workers=maximum)
+        settings = replace(
+            self.source.settings, instances=minimum, max_instances=maximum, wake_timeout=serving.wake_timeout
+        )
+        return replace(self, serving=serving, source=replace(self.source, settings=settings))
 
 
 def find_models(configuration: Configuration) -> list[Registered]:
-    """The models of the start-up list that can be read. A version that is there twice is taken once."""
+    """The models of the start-up list that can be had. A version that is there twice is taken once."""
     found: dict[tuple[str, str], Registered] = {}
+    sources = sources_of(configuration)
     for name, location in _wanted(configuration):
         try:
-            model = register(configuration, location, name)
-        except (ConfigError, OSError) as error:
-            reason = str(error) if isinstance(error, ConfigError) else f"can't be read: {error.strerror}"
-            log.error("a model is left out", extra={"location": location, "reason": reason})
+            model = register(configuration, obtain_at_start(sources, location), name)
+        except (ConfigError, DragomanError, OSError) as error:
+            log.error("a model is left out", extra={"location": location, "reason": _reason(error)})
             continue
-        key = (model.source.name, model.source.version)
-        if key in found:
-            log.error(
-                "a model is left out",
-                extra={"location": location, "reason": f"version {key[1]} of {key[0]} is there already"},
-            )
-        found.setdefault(key, model)
+        if model.key in found:
+            reason = f"version {model.key[1]} of {model.key[0]} is there already"
+            log.error("a model is left out", extra={"location": location, "reason": reason})
+        found.setdefault(model.key, model)
     return list(found.values())
 
 
@@ -64,46 +82,34 @@ def default_versions(models: Iterable[Registered]) -> dict[str, str]:
 
 
 def register(
-    configuration: Configuration,
-    location: str,
-    name: str = "",
-    request: Registration | None = None,
-    handler: str = "",
+    configuration: Configuration, obtained: Obtained, name: str = "", asked: Registration | None = None
 ) -> Registered:
-    """Read the model at a location. ``request`` is ``None`` for models of the start-up list.
+    """How to serve an archive. ``asked`` is ``None`` for models of the start-up list, to which ``name`` gives one.
 
-    Raises ConfigError (InvalidArchive among them) and OSError.
+    Raises ConfigError, InvalidArchive among them.
     """
-    path = locate(configuration.model_store, location)
-    archive = open_model_archive(path)
+    archive, request = obtained.archive, asked or Registration()
     source = source_of(
         archive,
         ModelSettings(),
-        name=name,
-        default_name=name_of(path) if request is None else "",
-        handler=handler or ("" if archive.manifest.handler else configuration.handler),
+        name=request.model_name or name,
+        default_name=name_of(obtained.path) if asked is None else "",
+        handler=request.handler or ("" if archive.manifest.handler else configuration.handler),
     )
     configured = configuration.models.get(source.name, {}).get(source.version, {})
     yaml = archive.yaml.settings if _has_yaml(archive) else None
-    serving = resolve(yaml, configured, request, configuration)
+    serving = resolve(yaml, configured, asked, configuration)
     settings = replace(serving.settings(configuration.settings().models), runtime=source.settings.runtime)
     options = {**source.options, **_options(configuration, serving)}
-    source = replace(source, settings=settings, options=options)
-    return Registered(source, serving, _url(location), request is None)
-
-
-def locate(store: Path, location: str) -> Path:
-    """The file or folder: by its name in the store, or an existing folder anywhere. Raises ConfigError."""
-    if "://" in location:
-        raise ConfigError(f"models are not fetched from URLs yet: {location}")
-    if ".." in PurePosixPath(location).parts:
-        raise ConfigError(f"Relative path is not allowed in url: {location}")
-    inside = store / PurePosixPath(location).name
-    if inside.exists():
-        return inside
-    if Path(location).is_dir():
-        return Path(location).absolute()
-    raise ConfigError(f"Model not found at: {location}")
+    return Registered(
+        replace(source, settings=settings, options=options),
+        serving,
+        obtained.url,
+        obtained.path,
+        (request.runtime or archive.manifest.runtime).lower(),
+        archive.digest,
+        obtained.brought,
+    )
 
 
 def _wanted(configuration: Configuration) -> Iterator[tuple[str, str]]:
@@ -143,5 +149,7 @@ def _options(configuration: Configuration, serving: Serving) -> dict[str, object
     return options
 
 
-def _url(location: str) -> str:
-    return PurePosixPath(location).name or location
+def _reason(error: Exception) -> str:
+    if isinstance(error, SourceError):
+        return f"{source_refused(error).message} ({error.message})"
+    return f"can't be read: {error.strerror}" if isinstance(error, OSError) else str(error)

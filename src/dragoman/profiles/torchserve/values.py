@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.keys import BY_NAME
+
+Network = IPv4Network | IPv6Network
 
 #: Switches that open or close something: whoever misspells ``true`` there should know.
 _SWITCHES: Final = ("disable_token_authorization", "enable_model_api", "enable_envvars_config")
@@ -70,6 +73,13 @@ class Values:
 
     def patterns(self, name: str) -> tuple[re.Pattern[str], ...]:
         return tuple(_compile(name, part.strip()) for part in self.text(name).split(",") if part.strip())
+
+    def networks(self, name: str) -> tuple[Network, ...]:
+        texts = [part.strip() for part in self.text(name).split(",") if part.strip()]
+        try:
+            return tuple(ip_network(text) for text in texts)
+        except ValueError as error:
+            raise ConfigError(f"{name} must be networks such as 10.1.0.0/16, by commas: {error}") from None
 
     def table(self, name: str) -> dict[str, Any]:
         text = self.text(name)

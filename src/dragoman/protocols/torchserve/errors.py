@@ -6,7 +6,15 @@ Clients match on the names and on some of the sentences, so both are TorchServe'
 import json
 from typing import Any, Final, NamedTuple
 
-from dragoman.errors import Code, DragomanError, Overloaded, PredictionFailed, SequenceUnknown, WorkerDied
+from dragoman.errors import (
+    Code,
+    DragomanError,
+    NoInstance,
+    Overloaded,
+    PredictionFailed,
+    SequenceUnknown,
+    WorkerDied,
+)
 
 
 class Refused(DragomanError):
@@ -34,11 +42,13 @@ _KINDS: Final[dict[Code, tuple[int, str]]] = {
     Code.UNAUTHORIZED: (400, "InvalidKeyException"),
     Code.FORBIDDEN: (403, "InvalidKeyException"),
     Code.NOT_FOUND: (404, "ResourceNotFoundException"),
+    Code.CONFLICT: (409, "ConflictStatusException"),
     Code.TOO_LARGE: (413, "BadRequestException"),
     Code.UNSUPPORTED: (405, "MethodNotAllowedException"),
     Code.OVERLOADED: (503, "ServiceUnavailableException"),
     Code.NOT_READY: (503, "ServiceUnavailableException"),
     Code.DEADLINE_EXCEEDED: (504, "RequestTimeoutException"),
+    Code.STORAGE: (507, "InternalServerException"),
 }
 _OTHERS: Final = (500, "InternalServerException")
 
@@ -51,6 +61,8 @@ def describe(error: DragomanError, model: str = "", version: str = "") -> Failur
         return Failure(error.status, "InternalServerException", error.message)
     if isinstance(error, WorkerDied):
         return Failure(500, "InternalServerException", f"Worker died. ({error.message})", 1)
+    if isinstance(error, NoInstance) and model:  # it is of no use to come back
+        return Failure(503, "ServiceUnavailableException", no_worker(model, version))
     if isinstance(error, SequenceUnknown) and model:
         return Failure(503, "ServiceUnavailableException", f"{no_worker(model, version)} ({error.message})")
     status, kind = _KINDS.get(error.code, _OTHERS)

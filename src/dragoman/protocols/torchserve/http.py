@@ -189,7 +189,8 @@ class Http:
         except NotFound as error:
             self._engine.refuse(DIALECT, error)
             records = self._engine.lifecycle.records.values()
-            known = {r.version for r in records if r.name == name and r.state is not State.UNLOADED}
+            gone = (State.DRAINING, State.UNLOADED)
+            known = {r.version for r in records if r.name == name and r.state not in gone}
             if not known:
                 raise errors.model_not_found(name) from None
             if version and version not in known:

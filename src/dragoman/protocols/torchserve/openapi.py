@@ -15,12 +15,16 @@ _BINARY: Final[Document] = {"*/*": {"schema": {"type": "string", "format": "bina
 def describe_server(*, raw_paths: bool) -> Document:
     """The server's inference API; ``raw_paths`` says that KServe's paths lead to handlers, too."""
     paths: Document = {
-        "/": {"options": _description("apiDescription")},
+        "/": {"options": server_description("apiDescription")},
         "/ping": {
-            "get": _operation(
+            "get": make_operation(
                 "Get TorchServe status.",
                 "ping",
-                {"200": _answer("TorchServe status", _object(status="Overall status of the TorchServe."))},
+                {
+                    "200": answered(
+                        "TorchServe status", object_schema(status="Overall status of the TorchServe.")
+                    )
+                },
             )
         },
     }
@@ -34,7 +38,7 @@ def describe_server(*, raw_paths: bool) -> Document:
     paths["/predictions/{model_name}/{model_version}"] = {
         "post": _prediction(specific, "version_predictions", version)
     }
-    paths["/api-description"] = {"get": _description("api-description") | {"deprecated": True}}
+    paths["/api-description"] = {"get": server_description("api-description") | {"deprecated": True}}
     return describe_paths(paths)
 
 
@@ -50,7 +54,9 @@ def describe_paths(paths: Mapping[str, Any]) -> Document:
 
 def describe_model(name: str, *, raw_paths: bool) -> Document:
     """One model's part of it."""
-    operation = _operation(f"A predict entry point for model: {name}.", name, {"200": {"description": "OK"}})
+    operation = make_operation(
+        f"A predict entry point for model: {name}.", name, {"200": {"description": "OK"}}
+    )
     paths = [f"/predictions/{name}"]
     if raw_paths:
         paths += [f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"]
@@ -70,9 +76,9 @@ def metrics_paths(content_type: str) -> Document:
     }
     answer = {
         "description": "TorchServe application metrics",
-        "content": {content_type: {"schema": _object(**parts)}},
+        "content": {content_type: {"schema": object_schema(**parts)}},
     }
-    operation = _operation(
+    operation = make_operation(
         "Get TorchServe application metrics in prometheus format.", "metrics", {"200": answer}
     )
     chosen = {"name": "name[]", "description": "Names of metrics to filter", "required": False}
@@ -80,23 +86,24 @@ def metrics_paths(content_type: str) -> Document:
     return {"/metrics": {"get": operation}}
 
 
-def _description(operation_id: str) -> Document:
+def server_description(operation_id: str) -> Document:
+    """The operation that answers with a description such as this."""
     schema = {
         "type": "object",
         "required": ["openapi", "info", "paths"],
         "properties": {"openapi": _STRING, "info": {"type": "object"}, "paths": {"type": "object"}},
     }
-    answers = {"200": _answer("A openapi 3.0.1 descriptor", schema)}
-    return _operation("Get openapi description.", operation_id, answers)
+    answers = {"200": answered("A openapi 3.0.1 descriptor", schema)}
+    return make_operation("Get openapi description.", operation_id, answers)
 
 
 def _prediction(text: str, operation_id: str, more: Mapping[str, str] | None = None) -> Document:
     answers = {
         "200": {"description": "Output data format is defined by each model.", "content": _BINARY},
-        "404": _answer("Model not found or Model Version not found", _error()),
+        "404": answered("Model not found or Model Version not found", error_schema()),
     }
-    operation = _operation(text, operation_id, answers)
-    operation["responses"]["503"] = _answer("No worker is available to serve request", _error())
+    operation = make_operation(text, operation_id, answers)
+    operation["responses"]["503"] = answered("No worker is available to serve request", error_schema())
     names = {"model_name": "Name of model."} | dict(more or {})
     operation["parameters"] = [
         {"in": "path", "name": name, "description": description, "required": True, "schema": _STRING}
@@ -111,22 +118,26 @@ def _prediction(text: str, operation_id: str, more: Mapping[str, str] | None = N
     return operation | {"requestBody": body, "responses": responses}
 
 
-def _operation(text: str, operation_id: str, answers: Document) -> Document:
-    responses = answers | {"500": _answer("Internal Server Error", _error())}
+def make_operation(text: str, operation_id: str, answers: Document) -> Document:
+    """An operation without parameters, which like every one may fail."""
+    responses = answers | {"500": answered("Internal Server Error", error_schema())}
     return {"description": text, "operationId": operation_id, "parameters": [], "responses": responses}
 
 
-def _answer(text: str, schema: Document) -> Document:
+def answered(text: str, schema: Document) -> Document:
+    """An answer in JSON."""
     return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-def _error() -> Document:
-    schema = _object(code="Error code.", type="Error type.", message="Error message.")
+def error_schema() -> Document:
+    """What every error looks like."""
+    schema = object_schema(code="Error code.", type="Error type.", message="Error message.")
     schema["properties"]["code"]["type"] = "integer"
     return schema
 
 
-def _object(**properties: str) -> Document:
+def object_schema(**properties: str) -> Document:
+    """An object that has these texts, each with its description."""
     return {
         "type": "object",
         "required": list(properties),

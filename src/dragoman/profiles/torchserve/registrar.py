@@ -1,0 +1,320 @@
+"""The models of a server as TorchServe's management API sees them: registered, scaled, described, gone.
+
+Changes are the engine's manager's; what is kept here is what that API tells of a version and the engine needn't know.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Final
+
+from dragoman.engine.desired import Desired, Wanted
+from dragoman.engine.engine import Engine
+from dragoman.engine.manager import Manager
+from dragoman.engine.planning import plan
+from dragoman.errors import (
+    ConfigError,
+    Conflict,
+    DragomanError,
+    LoadFailed,
+    NotFound,
+    SourceError,
+    StorageFailed,
+    Unsupported,
+)
+from dragoman.profiles.torchserve import describing
+from dragoman.profiles.torchserve.obtaining import Obtained, obtain, sources_of
+from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.store import Registered, default_versions, register
+from dragoman.protocols.torchserve import codec, errors
+from dragoman.protocols.torchserve.http import DIALECT, new_id
+from dragoman.protocols.torchserve.management import Document, Page, Registration, Said, Scaling, refusals
+from dragoman.repository.paths import InvalidArchive
+from dragoman.repository.sources.staging import discard
+from dragoman.types import InferRequest
+
+log = logging.getLogger("dragoman.torchserve")
+
+ALL: Final = "all"
+PROCESSING: Final = Said(202, "Processing worker updates...")
+#: Workers that may be asked for: a slip of a key must not start a process for everybody on earth.
+MOST_WORKERS: Final = 1024
+RUNTIMES: Final = ("python", "python2", "python3")
+
+
+class Registrar:
+    """Knows every version that was registered and has not gone. Everything happens on the event loop's thread."""
+
+    def __init__(
+        self, engine: Engine, manager: Manager, configuration: Configuration, models: Iterable[Registered]
+    ) -> None:
+        self._engine = engine
+        self._manager = manager
+        self._configuration = configuration
+        self._sources = sources_of(configuration)
+        self._models = {model.key: model for model in models}  # in the order they were registered
+        self._at_start = {model.source.name for model in self._models.values()}
+        self._tasks: set[asyncio.Task[None]] = set()
+        for name, default in default_versions(self._models.values()).items():
+            mine = [model for model in self._models.values() if model.source.name == name]
+            versions = {model.source.version: _wanted(model) for model in mine}
+            manager.adopt(Desired(name, versions, default))
+
+    # Changes.
+
+    async def register(self, asked: Registration, who: str) -> Said:
+        """Read and load a model. Whatever fails, the store and the models are as they were before."""
+        _check(asked)
+        obtained = await self._obtain(asked.url or "")
+        try:
+            model = self._reserve(obtained, asked)
+        except DragomanError:
+            if obtained.brought is not None:
+                await asyncio.to_thread(discard, obtained.brought)
+            raise
+        (name, version), workers = model.key, model.serving.min_workers
+        if workers and not asked.synchronous:
+            self._go_on(self._load(model, who), "register", model)
+            return PROCESSING
+        await self._load(model, who)
+        if workers:
+            return Said(200, f'Model "{name}" Version: {version} registered with {workers} initial workers')
+        text = "registered with 0 initial workers. Use scale workers API to add workers for the model."
+        return Said(200, f'Model "{name}" Version: {version} {text}')
+
+    async def scale(self, name: str, version: str, asked: Scaling, who: str) -> Said:
+        """Have more or fewer workers; between the two numbers it follows the load."""
+        if asked.maximum < asked.minimum:
+            raise refusals.bad_request("max_worker cannot be less than min_worker.")
+        if not 0 <= asked.minimum <= asked.maximum <= MOST_WORKERS:
+            raise refusals.bad_request(f"min_worker and max_worker must be between 0 and {MOST_WORKERS}.")
+        model = self._find(name, version)
+        change = self._scale(model.scaled(asked.minimum, asked.maximum), who)
+        if not asked.synchronous:
+            self._go_on(change, "scale", model)
+            return PROCESSING
+        await change
+        of = f"{name}, version: {version}" if version else name
+        return Said(200, f"Workers scaled to {asked.minimum} for model: {of}")
+
+    async def set_default(self, name: str, version: str, who: str) -> Said:
+        self._find(name, "")
+        try:
+            await self._manager.set_default(name, version, who)
+        except NotFound:
+            raise refusals.no_such_default(name, version) from None
+        return Said(200, f'Default version successfully updated for model "{name}" to "{version}"')
+
+    async def unregister(self, name: str, version: str, who: str) -> Said:
+        """Take a version away when it has answered what it accepted, and its file if it was fetched."""
+        model = self._find(name, version)
+        versions = [known for of, known in self._models if of == name]
+        if model.key[1] == self._engine.registry.default(name) and len(versions) > 1:
+            raise refusals.default_stays(name)
+        del self._models[model.key]  # what is still to be done to it finds that it has gone
+        try:
+            await self._manager.unregister(*model.key, who)
+        except DragomanError:
+            self._models.setdefault(model.key, model)
+            raise
+        self._at_start.discard(name)
+        await self._clean_up(model)
+        return Said(200, f'Model "{name}" unregistered')
+
+    # Looking.
+
+    def listing(self, page: Page) -> Document:
+        registry = self._engine.registry
+        found = {name: self._models.get((name, registry.default(name))) for name, _ in sorted(self._models)}
+        urls = [(name, model.url) for name, model in found.items() if model is not None]
+        document: Document = {}
+        if page.start + page.limit <= len(urls):  # as recorded: at the very end, too
+            document["nextPageToken"] = str(page.start + page.limit)
+        shown = urls[page.start : page.start + page.limit]
+        document["models"] = [{"modelName": name, "modelUrl": url} for name, url in shown]
+        return document
+
+    def describe(self, name: str, version: str) -> list[Document]:
+        if version != ALL:
+            return [self._describe(self._find(name, version))]
+        self._find(name, "")
+        return [self._describe(model) for model in self._models.values() if model.source.name == name]
+
+    async def describe_customized(
+        self, name: str, version: str, headers: Mapping[str, str]
+    ) -> list[Document]:
+        registered = self._find(name, version)
+        try:
+            model = self._engine.find(*registered.key)
+        except NotFound:
+            raise refusals.no_describer(name) from None
+        if not model.instances and not model.sleeps:
+            raise refusals.no_describer(name)
+        told, sequence = dict(headers), None
+        if model.settings.sequences:  # one of its own, which ends with this request
+            sequence, _ = codec.decode_sequence(told, new_id, codec.SEQUENCE_HEADERS)
+            sequence["sequence_end"] = True
+        request = codec.make_request(*registered.key, new_id(), {}, told, sequence)
+        said = await self._ask(request)
+        return [self._describe(registered) | {"customizedMetadata": said}]
+
+    def ready(self, name: str) -> bool:
+        model = self._find(name, "")
+        return model.key[1] in self._engine.registry.versions(name) and bool(
+            self._engine.find(*model.key).instances
+        )
+
+    def models(self) -> list[Registered]:
+        """Every version, in the order they were registered."""
+        return list(self._models.values())
+
+    async def stop(self) -> None:
+        """Give up what still goes on behind an answer."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Inside.
+
+    def _reserve(self, obtained: Obtained, asked: Registration) -> Registered:
+        """Nobody else can register this version from now on. Raises Refused."""
+        try:
+            model = register(self._configuration, obtained, asked=asked)
+        except ConfigError as error:
+            raise refusals.invalid_model(str(error)) from None
+        if model.key in self._models:
+            raise refusals.already_registered(*model.key)
+        self._models[model.key] = model
+        return model
+
+    def _find(self, name: str, version: str) -> Registered:
+        """Raises Refused. Without a version the default."""
+        found = self._models.get((name, version or self._engine.registry.default(name)))
+        if found is not None:
+            return found
+        if version and any(known == name for known, _ in self._models):
+            raise errors.version_not_found(name, version)
+        raise errors.model_not_found(name)
+
+    def _describe(self, model: Registered) -> Document:
+        name, version = model.key
+        if version in self._engine.registry.versions(name):
+            loaded = self._engine.find(name, version)
+            workers, waiting = loaded.reports, loaded.stats.waiting
+        else:
+            workers, waiting = describing.expected(model), 0
+        return describing.describe(model, workers, waiting=waiting, at_start=name in self._at_start)
+
+    async def _ask(self, request: InferRequest) -> Any:
+        answer = codec.encode_answer(await self._engine.ask(request, DIALECT))
+        try:
+            said = json.loads(answer.body)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            log.warning("what a model says of itself should be a dictionary", extra={"model": request.model})
+            return {}
+        return describing.without_nulls(said)
+
+    async def _obtain(self, location: str) -> Obtained:
+        try:
+            return await obtain(self._sources, location)
+        except SourceError as error:
+            log.warning("a model can't be had", extra={"location": _shown(location), "reason": error.message})
+            raise refusals.source_refused(error) from None
+        except Unsupported as error:
+            raise refusals.bad_request(error.message) from None
+        except InvalidArchive as error:
+            raise refusals.invalid_model(str(error)) from None
+        except (ConfigError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise StorageFailed(f"the archive could not be unpacked: {reason}") from error
+
+    async def _load(self, model: Registered, who: str) -> None:
+        try:
+            await self._manager.register(plan(model.source), document_of(model), who)
+        except BaseException as error:
+            if self._models.get(model.key) is model:  # if not, it was taken away meanwhile
+                del self._models[model.key]
+            await self._clean_up(model)
+            if isinstance(error, LoadFailed):
+                raise refusals.workers_failed(*model.key) from None
+            if isinstance(error, Conflict):
+                raise refusals.already_registered(*model.key) from None
+            raise
+
+    async def _scale(self, model: Registered, who: str) -> None:
+        """``model`` is how it should be."""
+        (name, version), serving = model.key, model.serving
+        before, self._models[model.key] = self._models[model.key], model
+        try:
+            await self._engine.lifecycle.settled(name, version)
+            if model.key not in self._models:
+                raise errors.model_not_found(name)
+            if version in self._engine.registry.versions(name):
+                least, most, wake = serving.min_workers, serving.max_workers, serving.wake_timeout
+                await self._manager.scale(name, version, least, most, who, wake_timeout=wake)
+            else:  # it could not be loaded: perhaps it can now
+                await self._manager.register(plan(model.source), document_of(model), who, replaces=True)
+        except DragomanError as error:
+            if self._models.get(model.key) is model:
+                self._models[model.key] = before
+            raise refusals.workers_failed(name, version) if isinstance(error, LoadFailed) else error from None
+
+    async def _clean_up(self, model: Registered) -> None:
+        """Take its file out of the store again, if it was fetched and nobody else is served from it."""
+        if model.brought is not None and all(other.path != model.brought for other in self._models.values()):
+            await asyncio.to_thread(discard, model.brought)
+
+    def _go_on(self, change: Coroutine[Any, Any, None], what: str, model: Registered) -> None:
+        """Do it behind the answer that has been given."""
+
+        async def run() -> None:
+            labels = {"model": model.key[0], "version": model.key[1], "change": what}
+            try:
+                await change
+            except DragomanError as error:
+                log.error("a change has failed", extra={**labels, "reason": error.message})
+            except Exception:
+                log.exception("a change has failed", extra=labels)
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def document_of(model: Registered) -> dict[str, Any]:
+    """What is written down of a version: enough to read it again, and to see whether it is the same."""
+    serving = model.serving
+    return {
+        "url": model.url,
+        "digest": model.digest,
+        "runtimeType": model.runtime,
+        "handler": str(model.source.options.get("handler", "")),
+        "batchSize": serving.batch_size,
+        "maxBatchDelay": serving.max_batch_delay,
+        "responseTimeout": serving.response_timeout,
+        "startupTimeout": serving.startup_timeout,
+        "registered": round(model.since),
+    }
+
+
+def _wanted(model: Registered) -> Wanted:
+    serving = model.serving
+    return Wanted(model.source.version, document_of(model), serving.min_workers, serving.max_workers)
+
+
+def _check(asked: Registration) -> None:
+    """Raises Refused for what needn't be looked for."""
+    if asked.url is None:
+        raise refusals.bad_request("Parameter url is required.")
+    if asked.runtime is not None and asked.runtime.lower() not in RUNTIMES:
+        raise refusals.bad_request(f"Invalid RuntimeType value: {asked.runtime}")
+    if (asked.initial_workers or 0) > MOST_WORKERS:
+        raise refusals.bad_request(f"initial_workers must be at most {MOST_WORKERS}.")
+
+
+def _shown(location: str) -> str:
+    """A location as the log may have it: a query may be a signature."""
+    return location.partition("?")[0]
