@@ -10,13 +10,15 @@ from typing import Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
+from dragoman.engine.desired import Desired
 from dragoman.engine.engine import Engine
 from dragoman.engine.intake import Intake
+from dragoman.engine.ledger import StoreLedger
 from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operations
 from dragoman.engine.planning import plan
-from dragoman.errors import ConfigError
+from dragoman.errors import ConfigError, NotFound
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
@@ -29,6 +31,7 @@ from dragoman.repository.spec import ModelSource, Problem
 from dragoman.runtimes.table import guess
 from dragoman.scheduling.scheduler import LoopClock
 from dragoman.stats import Stats
+from dragoman.store import open_store
 from dragoman.tensors import dump_json
 from dragoman.transport import address
 from dragoman.transport.asgi import AsgiBridge
@@ -86,6 +89,8 @@ class App:
         self._server: HttpServer
         self._bridge: AsgiBridge
         self._siblings = siblings
+        state = settings.management.state
+        self._ledger = StoreLedger(open_store(state)) if state else None
         self._scrapes: set[asyncio.Task[None]] = set()
 
     def build(self) -> None:
@@ -101,7 +106,7 @@ class App:
     def build_engine(self) -> None:
         """Make the engine, and who changes its models. Needs the running event loop."""
         self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
-        self.manager = Manager(self.engine)
+        self.manager = Manager(self.engine, self._ledger)
 
     async def start(self) -> None:
         """Listen, then load: a probe gets its answer from the first moment. Returns when every model was tried.
@@ -138,6 +143,8 @@ class App:
         await self._bridge.shutdown()
         await self._operations.stop()
         await self.engine.close()
+        if self._ledger is not None:
+            await asyncio.to_thread(self._ledger.close)
 
     @property
     def url(self) -> str:
@@ -184,16 +191,30 @@ class App:
         return self._siblings is None and (said.enabled == "on" or (said.enabled == "auto" and safe))
 
     async def _load(self) -> None:
+        """Load what the operator named, and what was wanted beside it when the server last ended."""
+        wanted = [] if self._ledger is None else await asyncio.to_thread(self._ledger.read)
+        for desired in wanted:
+            self.manager.adopt(desired)
         plans = []
         for model in self.models:
             if isinstance(model, Problem):
                 hint = f" ({model.hint})" if model.hint else ""
                 self.engine.lifecycle.fail(model.name, model.version, f"{model.reason}{hint}")
             else:
-                plans.append(plan(model))
+                plans.append(self.manager.note(plan(model)))
+        named = {(each.name, each.version) for each in plans}
+        for desired in wanted:
+            versions = [each for key, each in desired.versions.items() if (desired.name, key) not in named]
+            plans += await self._intake.plans(desired.name, versions)
         await self.engine.lifecycle.load_all(plans)
-        for each in plans:
-            self.manager.note(each)
+        for desired in wanted:
+            self._split(desired)
+
+    def _split(self, desired: Desired) -> None:
+        try:
+            self.engine.registry.set_traffic(desired.name, desired.traffic)
+        except NotFound as error:  # one of its versions could not be loaded
+            log.error("traffic can't be split", extra={"model": desired.name, "reason": error.message})
 
     def _live(self, http: HttpRequest) -> None:
         http.respond(200, b"ok\n", "text/plain")

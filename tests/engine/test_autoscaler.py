@@ -51,11 +51,14 @@ class Farm:
             await self.settle()
 
     async def settle(self):
-        for _ in range(30):
-            await asyncio.sleep(0)
-        await asyncio.to_thread(lambda: None)  # measuring is done on a thread
-        for _ in range(30):
-            await asyncio.sleep(0)
+        """Until nothing is being changed or measured; who waits for the clock waits on."""
+        residency, scaling = self.engine.residency, self.engine.autoscaler._tasks
+        for _ in range(50):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            await asyncio.to_thread(lambda: None)  # measuring is done on a thread
+            if residency._looking is None and not residency._lock.locked() and not scaling:
+                return
 
     def ask(self, name="m"):
         outcomes = []

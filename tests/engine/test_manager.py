@@ -445,12 +445,13 @@ def test_requests_are_answered_while_versions_come_and_go():
     async def scenario(engine, manager, book):
         await manager.register(plan("0"), {})
         over = False
-        seen = []
 
         async def client():
+            seen = []
             while not over:
                 seen.append(await answers(engine))
                 await asyncio.sleep(0)
+            return [*seen, await answers(engine)]
 
         clients = [asyncio.create_task(client()) for _ in range(3)]
         for version in range(1, 8):
@@ -459,8 +460,8 @@ def test_requests_are_answered_while_versions_come_and_go():
             await manager.register(plan(f"{version}"), {})
             await manager.unregister("m", f"{version - 1}")
         over = True
-        await asyncio.gather(*clients)
-        assert sorted(seen, key=int) == seen
-        assert seen[-1] == "7"
+        for seen in await asyncio.gather(*clients):
+            assert sorted(seen, key=int) == seen
+            assert seen[-1] == "7"
 
     managing(scenario)

@@ -25,7 +25,6 @@ CONTRADICTIONS: dict[str, Model] = {
     "long version": replace(IRIS, versions=(Version(version="1" * 256),), default="1" * 256),
     "version twice": replace(IRIS, versions=(Version(version="1"), Version(version="1"))),
     "default that isn't there": replace(IRIS, default="3"),
-    "no default": replace(IRIS, default=""),
     "shadow that isn't there": replace(IRIS, shadow="3"),
     "negative instances": replace(IRIS, versions=(Version(version="1", min_instances=-1),)),
     "more at least than at most": replace(IRIS, versions=(Version(version="1", min_instances=2),)),
@@ -48,6 +47,7 @@ def test_a_model_that_contradicts_itself_is_refused(contradiction: str) -> None:
 def test_a_model_that_does_not_is_taken() -> None:
     check(IRIS)
     check(replace(IRIS, shadow="2", default="2"))
+    check(replace(IRIS, default=""))
     check(replace(IRIS, versions=(Version(version="1", min_instances=0, max_instances=0, weight=3),)))
     assert IRIS.version("2") == Version(version="2")
     assert IRIS.version("3") is None

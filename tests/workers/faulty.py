@@ -243,6 +243,17 @@ class Faulty:
             os.write(fd, os.urandom(4096))
         time.sleep(3600)
 
+    def false_metrics(self, _):
+        text = b'{"series": [["n", "counter", "u", []]], "values": [[0, 1.0, "", "now"]]}'
+        for fd in self._files("socket"):
+            os.write(fd, b"M" + len(text).to_bytes(4, "little") + text)
+        time.sleep(3600)
+
+    def endless_metrics(self, _):
+        for fd in self._files("socket"):
+            os.write(fd, b"M" + (1 << 21).to_bytes(4, "little"))
+        time.sleep(3600)
+
     def garbage_rings(self, _):
         for fd in self._files("dragoman-ring"):
             os.pwrite(fd, os.urandom(1 << 20), 0)

@@ -23,7 +23,14 @@ from tests.workers import garbler
 from tests.workers.faulty import memory_of, until
 from tests.workers.load import Load
 
-COMMANDS = ["garbage_eventfds", "garbage_socket", "garbage_frames", "close_fds"]
+COMMANDS = [
+    "garbage_eventfds",
+    "garbage_socket",
+    "garbage_frames",
+    "false_metrics",
+    "endless_metrics",
+    "close_fds",
+]
 #: How many liars of each kind there are.
 TURNS = 8
 

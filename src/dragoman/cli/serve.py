@@ -52,9 +52,9 @@ def serve(
     """Serve models until SIGTERM or Ctrl-C."""
     if grpc_port is not None:
         raise ConfigError("gRPC is not served by this version", hint="leave --grpc-port out")
-    if not targets:
-        raise Failure("serve what?", hint=_suggestion(), code=USAGE)
     settings = load(config, os.environ, flags).settings
+    if not targets and not settings.management.store:
+        raise Failure("serve what?", hint=_suggestion(), code=USAGE)
     if (
         os.getcwd() not in sys.path
     ):  # for module:Class; a script's path starts with the script's folder instead
@@ -63,7 +63,7 @@ def serve(
 
     configure(settings.log)
     serve_them = _serve_many if settings.server.processes > 1 else _serve
-    raise typer.Exit(serve_them(targets, settings, strict))
+    raise typer.Exit(serve_them(targets or [], settings, strict))
 
 
 def _serve(targets: list[str], settings: Settings, strict: bool) -> int:

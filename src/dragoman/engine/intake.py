@@ -4,6 +4,7 @@ Knows where models come from and what they look like on disk, and no wire.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from dragoman.engine.lifecycle import Plan, Record
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operation
 from dragoman.engine.planning import plan
-from dragoman.errors import ConfigError, Conflict, InvalidInput, LoadFailed, Unsupported
+from dragoman.errors import ConfigError, Conflict, DragomanError, InvalidInput, LoadFailed, Unsupported
 from dragoman.repository.layouts import Guess, read
 from dragoman.repository.sources import Fetched, Sources, fetch
 from dragoman.repository.spec import ModelSource, Problem, check_name
+
+log = logging.getLogger("dragoman.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +70,29 @@ class Intake:
             raise
 
     async def plans(self, name: str, wanted: Sequence[Wanted]) -> list[Plan]:
-        """Plans for versions that were taken in earlier. Raises LoadFailed, ConfigError."""
+        """Plans for versions that were taken in earlier. What isn't there any more is left out, and logged."""
         made = []
         for each in wanted:
-            said = each.document
-            order = Order("", name, each.version, said.get("settings", {}))
-            (source,) = await asyncio.to_thread(self._read, Path(said["path"]), order)
-            settings = replace(source.settings, instances=each.minimum, max_instances=each.maximum)
-            made.append(plan(replace(source, settings=settings)))
+            try:
+                made.append(await asyncio.to_thread(self._plan_again, name, each))
+            except (ConfigError, DragomanError, OSError) as error:
+                labels = {"model": name, "version": each.version, "reason": str(error)}
+                log.error("a model that was served can't be found again", extra=labels)
         return made
+
+    def _plan_again(self, name: str, wanted: Wanted) -> Plan:
+        said = wanted.document
+        if not said.get("path"):
+            raise LoadFailed("it was on the start-up list, and isn't any more")
+        order = Order("", name, "", said.get("settings", {}))
+        found = self._read(Path(said["path"]), order)
+        source = (
+            found[0] if len(found) == 1 else next((s for s in found if s.version == wanted.version), None)
+        )
+        if source is None:
+            raise LoadFailed("the version isn't there any more")
+        settings = replace(source.settings, instances=wanted.minimum, max_instances=wanted.maximum)
+        return plan(replace(source, version=wanted.version, settings=settings))
 
     async def _take(self, fetched: Fetched, order: Order, who: str, operation: Operation) -> Sequence[Record]:
         operation.step = "reading"

@@ -59,13 +59,17 @@ class Manager:
         if desired.default:
             self._engine.registry.set_default(desired.name, desired.default)
 
-    def note(self, plan: Plan) -> None:
-        """A version that the operator's start-up list has brought: it is there, and comes back by itself."""
+    def note(self, plan: Plan) -> Plan:
+        """A version of the operator's start-up list is wanted, and comes back by itself. Returns how to load it: with
+        as many instances as it was given since, if it was."""
         before = self._desired.get(plan.name, Desired(plan.name))
         said = plan.settings
-        known = before.versions.get(plan.version)
-        wanted = known or Wanted(plan.version, {}, said.instances, said.max_instances)
-        self._desired[plan.name] = replace(before, versions={**before.versions, plan.version: wanted})
+        wanted = before.versions.get(plan.version)
+        if wanted is None:
+            wanted = Wanted(plan.version, {}, said.instances, said.max_instances)
+            self._desired[plan.name] = replace(before, versions={**before.versions, plan.version: wanted})
+        settings = replace(said, instances=wanted.minimum, max_instances=wanted.maximum)
+        return replace(plan, settings=settings)
 
     async def register(
         self, plan: Plan, document: Mapping[str, Any], who: str = "", *, replaces: bool = False

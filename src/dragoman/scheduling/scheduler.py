@@ -226,14 +226,14 @@ class Scheduler:
             self._stats.waiting or not self._idle
         ):  # one at a time may try whether it works again
             raise NotReady(f"model {request.model!r} can't answer: {next(iter(self._failing.values()))}")
-        waiting = self._stats.waiting
-        if waiting >= (self._queue_size or len(self._idle)):  # without a queue, only for company may one wait
-            free = "its queue is full" if self._queue_size else "none may wait for an instance"
-            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, {free}")
         if not self._instances:
             if self._asleep is None:
                 raise NoInstance(f"model {request.model!r} has no instance")
             self._asleep(request)
+        waiting = self._stats.waiting
+        if waiting >= (self._queue_size or len(self._idle)):  # without a queue, only for company may one wait
+            free = "its queue is full" if self._queue_size else "none may wait for an instance"
+            raise Overloaded(f"model {request.model!r} has {waiting} requests waiting, {free}")
 
     @property
     def instances(self) -> Sequence[Instance]:

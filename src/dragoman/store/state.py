@@ -43,8 +43,8 @@ class Version:
 class Model:
     """A model with its versions, in the order they came.
 
-    ``default`` answers requests that name no version, unless weights split them; ``shadow``, where there is one, gets a
-    copy of each and its answers go to nobody. ``revision`` counts the changes that the store has taken; 0 is a model
+    ``default`` answers requests that name no version, unless weights split them; where it is empty, the newest does.
+    ``shadow``, where there is one, gets a copy of each and its answers go to nobody. ``revision`` counts the changes that the store has taken; 0 is a model
     that it hasn't seen.
     """
 
@@ -67,7 +67,7 @@ def check(model: Model) -> None:
     if len(set(numbers)) < len(numbers):
         raise InvalidInput(f"model {model.name!r} has a version twice")
     for role, number in (("default", model.default), ("shadow", model.shadow)):
-        if number not in numbers and not (role == "shadow" and not number):
+        if number and number not in numbers:
             raise InvalidInput(
                 f"the {role} of model {model.name!r} must be one of its versions, got {number!r}"
             )
