@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -243,8 +244,23 @@ def test_a_model_that_contradicts_itself_is_not_kept(store: Store) -> None:
 
 
 def test_words_of_any_length_and_kind_go_into_the_history(store: Store) -> None:
-    store.save(IRIS, who="x" * 10_000, what="y" * 10_000)
-    assert {len(text) for change in store.history() for text in (change.who, change.what)} == {200}
+    saved = store.save(IRIS, who="x" * 10_000, what="y" * 10_000)
+    store.save(replace(saved, shadow="1"), who="a\0b\ud800", what="💐")
+    assert [(change.who, change.what) for change in store.history()] == [
+        ("a?b?", "💐"),
+        ("x" * 200, "y" * 200),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "\ud800", "", "x" * 10_000, "'; DROP TABLE dragoman_models; --", "%", "ä"]
+)
+def test_a_name_that_no_model_can_have_is_no_model(store: Store, name: str) -> None:
+    saved = store.save(IRIS, who="ann", what="register")
+    for look in (store.model, store.previous, store.history):
+        with suppress(InvalidInput):
+            assert not look(name)
+    assert store.models() == (saved,)
 
 
 def test_a_state_that_fails_in_the_middle_stays_as_it_was(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.errors import ConfigError, ReadOnly, StateUnreadable, StorageFailed
+from dragoman.errors import ConfigError, NotReady, ReadOnly, StateUnreadable, StorageFailed
 from dragoman.store import Model, Version, open_store
 from dragoman.store.database import Store, open_database
 from dragoman.store.migrations import MIGRATIONS, Migration
@@ -295,8 +295,46 @@ def test_a_state_that_can_not_even_be_read_is_told(closed: Path) -> None:
     filled(closed / "state.db")
     (closed / "state.db").chmod(0o000)
     closed.chmod(0o755)
-    with only_reading(), pytest.raises(ConfigError):
+    with only_reading(), pytest.raises(ConfigError, match="Permission denied") as refused:
         open_store(closed / "state.db")
+    assert not isinstance(refused.value, StateUnreadable)
+
+
+def test_a_log_that_could_not_be_taken_over_is_not_passed_over(closed: Path, file: Path) -> None:
+    with closing(open_store(file)) as store, closing(sqlite3.connect(file)) as slow:
+        saved = store.save(IRIS, who="ann", what="register")
+        slow.execute("BEGIN")
+        slow.execute("SELECT * FROM dragoman_models").fetchall()
+        changed = store.save(replace(saved, shadow="1"), who="ann", what="shadow")
+        for suffix in ("", "-wal"):  # what a killed server leaves, without its shared memory
+            shutil.copy(f"{file}{suffix}", closed / f"state.db{suffix}")
+            (closed / f"state.db{suffix}").chmod(0o444)
+    closed.chmod(0o555)
+    with only_reading(), pytest.raises(ConfigError) as refused:
+        open_store(closed / "state.db")
+    assert "can be written" in refused.value.hint
+    closed.chmod(0o755)
+    for path in closed.iterdir():
+        path.chmod(0o644)
+    assert read(closed / "state.db") == (changed,)
+
+
+def test_a_state_that_somebody_changes_for_long_is_busy_not_damaged(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dragoman.store.sqlite.BUSY", 0.05)
+    with closing(open_store(file)) as store, closing(sqlite3.connect(file)) as other:
+        saved = store.save(IRIS, who="ann", what="register")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(NotReady, match="try again"):
+            store.save(replace(saved, shadow="1"), who="ann", what="shadow")
+        assert store.models() == (saved,)
+        newer = (*MIGRATIONS, Migration(2, "never taken", fail))
+        with pytest.raises(ConfigError, match="locked") as refused:
+            open_database(file, newer)
+        assert not isinstance(refused.value, StateUnreadable)
+        other.execute("ROLLBACK")
+        assert store.save(replace(saved, shadow="1"), who="ann", what="shadow").revision == 2
 
 
 # Disks that are full

@@ -111,7 +111,7 @@ class Store:
     ) -> Model | None:
         if self.read_only:
             raise ReadOnly("the state can only be read here")
-        at = datetime.fromtimestamp(self._clock(), UTC)
+        at, who, what = datetime.fromtimestamp(self._clock(), UTC), _words(who), _words(what)
         with in_our_words(), self._writer.begin() as connection:
             if schema_of(connection) != self._schema:
                 raise ReadOnly("a newer Dragoman has taken the state over: this one can only read it")
@@ -121,15 +121,15 @@ class Store:
             if (before.revision if before else 0) != revision:
                 raise Conflict(f"somebody else changed model {name!r} in between: look at it again")
             wanted, restored = find(connection)
-            after = _stamped(wanted, before, seen + 1, who[:LONGEST], at)
+            after = _stamped(wanted, before, seen + 1, who, at)
             rows.write_model(connection, name, seen, after)
             change = Change(
                 number=0,
                 model=name,
                 revision=seen + 1,
                 at=at,
-                who=who[:LONGEST],
-                what=what[:LONGEST],
+                who=who,
+                what=what,
                 before=before,
                 after=after,
                 restored=restored,
@@ -183,7 +183,7 @@ def _prepare(engine: sa.Engine, read_only: bool, migrations: Sequence[Migration]
         raise sqlite.damaged("it holds bytes that are no text") from error
     except sa.exc.DBAPIError as error:
         if is_file:
-            raise sqlite.damaged(str(error.orig)) from error
+            raise sqlite.unusable(error) from error
         raise ConfigError(f"the database of the state can't be used: {error.orig}") from error
 
 
@@ -206,6 +206,11 @@ def _connect(where: str) -> sa.Engine:
     except (sa.exc.ArgumentError, ValueError, ModuleNotFoundError) as error:
         hint = "such as postgresql+psycopg://user@host/name, and install the driver it names"
         raise ConfigError(f"the state is at no place that is known: {error}", hint=hint) from error
+
+
+def _words(text: str) -> str:
+    """The text as every database can keep it."""
+    return text[:LONGEST].encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
 def _target(connection: sa.Connection, name: str, to: int | None) -> Change:

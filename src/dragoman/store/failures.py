@@ -7,13 +7,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from dragoman.errors import Conflict, DragomanError, NotReady, ReadOnly, StorageFailed
+from dragoman.errors import Conflict, DragomanError, InvalidInput, NotReady, ReadOnly, StorageFailed
 
 _IN_BETWEEN: Final = "somebody else changed the model in between: look at it again"
 _DISK: Final = "the disk doesn't take the change: nothing has changed"
 _DAMAGED: Final = "the state is damaged"
 _READ_ONLY: Final = "the state can only be read here"
 _BUSY: Final = "somebody else is changing the state: try again"
+_NO_TEXT: Final = "a name holds a character that can't be kept"
 _AWAY: Final = "the database of the state doesn't answer"
 
 #: SQLite's primary result codes.
@@ -41,7 +42,7 @@ _SQLSTATE: Final[dict[str, tuple[type[DragomanError], str]]] = {
 
 @contextmanager
 def in_our_words() -> Iterator[None]:
-    """Raises Conflict, StorageFailed, ReadOnly or NotReady for what a database raises."""
+    """Raises Conflict, StorageFailed, ReadOnly, NotReady or InvalidInput for what a database raises."""
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -49,6 +50,8 @@ def in_our_words() -> Iterator[None]:
         raise kind(message) from error
     except UnicodeDecodeError as error:  # sqlite3's, about bytes that are no text any more
         raise StorageFailed(_DAMAGED) from error
+    except UnicodeEncodeError as error:
+        raise InvalidInput(_NO_TEXT) from error
 
 
 def _meaning(error: sa.exc.DBAPIError) -> tuple[type[DragomanError], str]:
@@ -59,6 +62,8 @@ def _meaning(error: sa.exc.DBAPIError) -> tuple[type[DragomanError], str]:
     for length in (5, 2):
         if state[:length] in _SQLSTATE:
             return _SQLSTATE[state[:length]]
+    if isinstance(error, sa.exc.DataError):
+        return InvalidInput, _NO_TEXT
     if isinstance(error, sa.exc.IntegrityError):
         return Conflict, _IN_BETWEEN
     return NotReady, _AWAY

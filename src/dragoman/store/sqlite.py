@@ -27,6 +27,17 @@ BUSY: Final = 10.0
 WRITING: Final = "dragoman_writing"
 
 _LOGS: Final = ("-wal", "-journal")
+#: Result codes that tell of the world around the file.
+_PASSING: Final = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 
 
 def open_engine(path: Path, make: Callable[[sa.Connection], None]) -> tuple[sa.Engine, bool]:
@@ -60,6 +71,15 @@ def settle(connection: sa.Connection) -> None:
         )  # a reader is not waited for: the next change settles this one, too
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     raw.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+
+
+def unusable(error: sa.exc.DBAPIError) -> ConfigError:
+    """What keeps a file that exists from being opened: damage, or something that passes."""
+    number = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if number not in _PASSING:  # damage has many numbers, or none
+        return damaged(str(error.orig))
+    hint = "open it once where its folder can be written" if number == sqlite3.SQLITE_CANTOPEN else ""
+    return ConfigError(f"the state can't be opened: {error.orig}", hint=hint)
 
 
 def damaged(why: str) -> StateUnreadable:
@@ -102,14 +122,15 @@ def _create(path: Path, make: Callable[[sa.Connection], None]) -> None:
 
 
 def _check_file(path: Path) -> None:
-    """What SQLite itself would take for a database with nothing in it."""
+    """What SQLite would not say so well: that it may not, and that it takes an empty file for a new database."""
+    if not path.is_file():
+        raise ConfigError("the state must be a file", hint="name another one")
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise ConfigError("the state must be a file", hint="name another one")
+        with path.open("rb") as file:
+            empty = not file.read(1)
     except OSError as error:
-        raise StateUnreadable(f"the state can't be read: {error.strerror}") from error
-    if size == 0:
+        raise ConfigError(f"the state can't be read: {error.strerror}") from error
+    if empty:
         raise damaged("the file is empty")
 
 

@@ -73,8 +73,8 @@ def test_redirects_are_followed_to_the_name_that_was_asked_for(
     assert (store / "x.mar").read_bytes() == FILE
 
 
-#: Classes of S1: names of this machine and its networks in every spelling, other schemes, other readings.
-S1 = r"""
+#: Names of this machine and its networks in every spelling, other schemes, other readings.
+INSIDE = r"""
 http://127.0.0.1:{port}/x.mar          http://localhost:{port}/x.mar            http://[::1]:{six}/x.mar
 http://[::ffff:127.0.0.1]:{port}/x.mar http://[::ffff:7f00:1]:{port}/x.mar      http://[::127.0.0.1]:{port}/x.mar
 http://[64:ff9b::127.0.0.1]:{port}/x   http://[0:0:0:0:0:0:0:1]:{six}/x.mar     http://0.0.0.0:{port}/x.mar
@@ -98,7 +98,7 @@ file://127.0.0.1/etc/passwd            file:///etc/../etc/passwd                
 """
 
 
-@pytest.mark.parametrize("url", S1.split())
+@pytest.mark.parametrize("url", INSIDE.split())
 def test_no_spelling_leads_into_the_servers_own_network(
     strict: Sources, store: Path, canary: Callable[..., Canary], url: str
 ) -> None:

@@ -56,6 +56,12 @@ def test_a_name_is_looked_up_in_the_store(store: Path, location: str) -> None:
     assert (store / "old.mar").exists()
 
 
+@pytest.mark.parametrize("name", ["my model.mar", "modèle.mar", "~a", "a..b", "x%20y.mar", "back\\slash.mar"])
+def test_whatever_the_operator_has_called_a_model_it_is_found(store: Path, name: str) -> None:
+    (store / name).write_bytes(b"here before")
+    assert Sources(store).fetch(name).digest == OLD
+
+
 def test_a_file_in_the_store_can_be_held_to_a_digest(store: Path) -> None:
     assert Sources(store).fetch("old.mar", digest=OLD).digest == OLD
     with pytest.raises(DownloadFailed, match="SHA-256"):

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from dragoman.errors import DownloadFailed, RelativePath, SourceNotFound, UrlNotAllowed
 from dragoman.repository.sources.effort import Effort
-from dragoman.repository.sources.location import Url, is_name
+from dragoman.repository.sources.location import Url
 from dragoman.repository.sources.rules import Rules
 from dragoman.repository.sources.staging import CHUNK, Staging
 
@@ -27,7 +27,7 @@ def find(store: Path, location: str, rules: Rules) -> Path:
     if ".." in PurePosixPath(location).parts:
         raise RelativePath("the location must not have '..' in it", location)
     name = PurePosixPath(location).name
-    if is_name(name) and os.path.lexists(store / name):
+    if name.isprintable() and not name.startswith(".") and name and os.path.lexists(store / name):
         return store / name
     missing = SourceNotFound("no model is there", location)
     if not location or "\0" in location:
