@@ -13,6 +13,7 @@ import pytest
 
 import dragoman.compat.ts.context
 from dragoman.compat import install
+from dragoman.compat.ts.handler_utils.text_utils import get_tokenizer, ngrams_iterator
 from dragoman.compat.ts.metrics import metric_cache_errors as wrong
 from dragoman.compat.ts.metrics.dimension import Dimension
 from dragoman.compat.ts.metrics.metric import Metric
@@ -55,6 +56,8 @@ NAMES = [
     ("ts.handler_utils.timer", "timed", False),
     ("ts.handler_utils.micro_batching", "MicroBatching", False),
     ("ts.handler_utils.hf_batch_streamer", "TextIteratorStreamerBatch", False),
+    ("ts.handler_utils.text_utils", "get_tokenizer", False),
+    ("ts.handler_utils.text_utils", "ngrams_iterator", False),
     ("ts.torch_handler.contractions", "CONTRACTION_MAP", False),
     ("ts.torch_handler.request_envelope.base", "BaseEnvelope", False),
     ("ts.torch_handler.request_envelope.body", "BodyEnvelope", False),
@@ -167,6 +170,23 @@ def test_classes_are_those_written_in_the_module(tmp_path: Path, monkeypatch: py
     assert utils.import_class("decoder.JSONDecoder", "json") is json.JSONDecoder
     with pytest.raises(ImportError):
         utils.import_class("nosuch.A")
+
+
+def test_texts_become_tokens_and_their_neighbours() -> None:
+    words = get_tokenizer("basic_english")
+    assert (
+        " ".join(words('You can "install" it now: using pip!<br />')) == "you can install it now using pip !"
+    )
+    assert get_tokenizer(None)("Two words") == ["Two", "words"]
+    assert get_tokenizer(words) is words
+    for name, language in (("spacy", "en"), ("basic_english", "de")):
+        with pytest.raises(ValueError, match=f"{name}|English"):
+            get_tokenizer(name, language)
+    assert list(ngrams_iterator(["here", "we", "are"], 3)) == [
+        *("here", "we", "are"),
+        *("here we", "we are"),
+        "here we are",
+    ]
 
 
 def test_small_helps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

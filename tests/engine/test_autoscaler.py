@@ -57,7 +57,8 @@ class Farm:
             for _ in range(10):
                 await asyncio.sleep(0)
             await asyncio.to_thread(lambda: None)  # measuring is done on a thread
-            if residency._looking is None and not residency._lock.locked() and not scaling:
+            waking = any(model._waking is not None for model in self.engine.registry)
+            if residency._looking is None and not residency._lock.locked() and not scaling and not waking:
                 return
 
     def ask(self, name="m"):

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ECHO = """
@@ -21,13 +22,21 @@ BROKEN = "raise RuntimeError('no such luck')\n"
 
 
 def write_archive(
-    store: Path, name: str, handler: str = ECHO, *, version: str = "1.0", file: str = "", yaml: str = ""
+    store: Path,
+    name: str,
+    handler: str = ECHO,
+    *,
+    version: str = "1.0",
+    file: str = "",
+    yaml: str = "",
+    files: Mapping[str, str | bytes] | None = None,
+    manifest: Mapping[str, str] | None = None,
 ) -> Path:
-    """``store/name.mar``."""
-    model = {"modelName": name, "handler": "my_handler.py", "modelVersion": version}
+    """``store/name.mar``, with more ``files`` and more words of its ``manifest``."""
+    model = {"modelName": name, "handler": "my_handler.py", "modelVersion": version, **(manifest or {})}
     if yaml:
         model["configFile"] = "model-config.yaml"
-    manifest = {
+    document = {
         "createdOn": "21/11/2026 22:40:00",
         "runtime": "python",
         "model": model,
@@ -35,8 +44,10 @@ def write_archive(
     }
     path = store / (file or f"{name}.mar")
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(document))
         archive.writestr("my_handler.py", handler)
         if yaml:
             archive.writestr("model-config.yaml", yaml)
+        for path_in_archive, content in (files or {}).items():
+            archive.writestr(path_in_archive, content)
     return path

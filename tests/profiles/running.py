@@ -33,7 +33,7 @@ class Running:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(180)
 
     def ask(self, port, path, method="GET", key="", body=None, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.app.listeners[port].port, timeout=30)

@@ -80,7 +80,8 @@ class SequenceScheduler(Scheduler):
         self._sequences: dict[object, _Sequence] = {}
         self._unpinned: deque[_Sequence] = deque()
         self._pinned: dict[Instance, dict[object, _Sequence]] = {}
-        self._lost: dict[object, str] = {}  # ended with their worker, and nobody has asked for them since
+        #: Those that ended with their worker, why, and that nobody has asked for since.
+        self._lost: dict[object, str] = {}
         super().__init__(instances, Immediate(), stats, clock, queue_size=queue_size, asleep=asleep)
 
     def submit(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:

@@ -44,8 +44,8 @@ class Model:
     """A model with its versions, in the order they came.
 
     ``default`` answers requests that name no version, unless weights split them; where it is empty, the newest does.
-    ``shadow``, where there is one, gets a copy of each and its answers go to nobody. ``revision`` counts the changes that the store has taken; 0 is a model
-    that it hasn't seen.
+    ``shadow``, where there is one, gets a copy of each and its answers go to nobody. ``revision`` counts the changes
+    that the store has taken; 0 is a model that it hasn't seen.
     """
 
     name: str

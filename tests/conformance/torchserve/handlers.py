@@ -29,6 +29,7 @@ def handle(data, context):
 #: Answers as its body says.
 RESULTS = """
 import os
+import signal
 from ts.utils.util import PredictionException
 
 PLAIN = {
@@ -38,6 +39,7 @@ PLAIN = {
 FAILURES = {
     "predexc": PredictionException("Some Prediction Error", 513),
     "predexc404": PredictionException("custom not found", 404),
+    "too large": PredictionException("bring less", 413),
     "memerr": MemoryError("x"),
     "cudaerr": RuntimeError("CUDA out of memory"),
     "raise": ValueError("a secret of the handler"),
@@ -69,6 +71,8 @@ def handle(data, context):
         return ["smuggled"]
     if mode == "exit":
         os._exit(3)
+    if mode == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 
 #: Sends its answer in parts; fails after the first if told to.

@@ -118,10 +118,20 @@ def test_requests_of_one_moment_are_one_batch(several: Profile) -> None:
 
 def test_a_worker_that_dies_takes_only_its_request_along(several: Profile) -> None:
     # row: worker-died
-    dead = ask(several, "/predictions/ret", b"exit")
-    assert failure(dead)[:2] == (500, "InternalServerException")
-    assert failure(dead)[2].startswith("Worker died.")
-    assert ask(several, "/predictions/ret", b"str")[2] == b"plain string"
+    for end in (b"exit", b"killed"):
+        dead = ask(several, "/predictions/ret", end)
+        assert failure(dead)[:2] == (500, "InternalServerException")
+        assert failure(dead)[2].startswith("Worker died.")
+        assert ask(several, "/predictions/ret", b"str")[2] == b"plain string"
+
+
+def test_a_handler_may_say_that_a_body_is_too_large(several: Profile) -> None:
+    # row: handlers-413
+    assert failure(ask(several, "/predictions/ret", b"too large")) == (
+        413,
+        "InternalServerException",
+        "bring less",
+    )
 
 
 def test_a_handler_can_not_add_headers_by_a_line_break(several: Profile) -> None:

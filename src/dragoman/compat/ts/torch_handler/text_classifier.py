@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from dragoman.compat.ts.handler_utils.text_utils import ngrams_iterator
 from dragoman.compat.ts.torch_handler.base_handler import torch
 from dragoman.compat.ts.torch_handler.explain import integrated_gradients
 from dragoman.compat.ts.torch_handler.request_envelope.base import content_of
-from dragoman.compat.ts.torch_handler.text_handler import TextHandler, ngrams
+from dragoman.compat.ts.torch_handler.text_handler import TextHandler
 from dragoman.compat.ts.utils.util import PredictionException, map_class_to_label
 
 
@@ -51,7 +52,7 @@ class TextClassifier(TextHandler):
             self._remove_punctuation,
         ):
             text = clean(text)
-        return [self._number(token) for token in ngrams(self._tokenize(text), self.ngrams)]
+        return [self._number(token) for token in ngrams_iterator(self._tokenize(text), self.ngrams)]
 
     def _number(self, token: str) -> int:
         vocabulary = self.source_vocab

@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from dragoman.compat.ts.handler_utils.text_utils import get_tokenizer
 from dragoman.compat.ts.torch_handler.base_handler import BaseHandler, load_weights
 from dragoman.compat.ts.torch_handler.contractions import CONTRACTION_MAP
 
 _MARKUP = re.compile(r"<[^<>]*>|&(?:[a-z0-9]+|#[0-9]{1,6}|#x[0-9a-f]{1,6});", re.IGNORECASE)
 _CONTRACTED = re.compile("|".join(map(re.escape, CONTRACTION_MAP)), re.IGNORECASE)
-_APART = re.compile(r"[\"'.,()!?]|[;:]|\s+")
 
 
 class TextHandler(BaseHandler):
@@ -24,7 +24,7 @@ class TextHandler(BaseHandler):
     def __init__(self) -> None:
         super().__init__()
         self.source_vocab: Any = None
-        self.tokenizer: Callable[[str], list[str]] = basic_tokens
+        self.tokenizer: Callable[[str], list[str]] = get_tokenizer("basic_english")
 
     def initialize(self, context: Any) -> None:
         super().initialize(context)
@@ -63,20 +63,3 @@ class TextHandler(BaseHandler):
 
     def _tokenize(self, text: str) -> list[str]:
         return self.tokenizer(text)
-
-
-def basic_tokens(text: str) -> list[str]:
-    """Words and signs in lower case: signs stand alone; double quotes, colons and semicolons go."""
-
-    def split(found: re.Match[str]) -> str:
-        return f" {found[0]} " if found[0] in "'.,()!?" else " "
-
-    return _APART.sub(split, re.sub(r"<br\s*/?>", " ", text.lower())).split()
-
-
-def ngrams(tokens: list[str], most: int) -> list[str]:
-    """The tokens, then each two, three … ``most`` neighbours joined by a space."""
-    found = list(tokens)
-    for length in range(2, most + 1):
-        found += [" ".join(tokens[first : first + length]) for first in range(len(tokens) - length + 1)]
-    return found
