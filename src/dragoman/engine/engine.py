@@ -59,6 +59,8 @@ class Engine:
     def started(self) -> None:
         """Every model of the start-up list has been tried."""
         self._started = True
+        for record in self.lifecycle.records.values():
+            record.awaited = True
         self.autoscaler.start()
 
     async def close(self) -> None:
@@ -77,8 +79,14 @@ class Engine:
 
     @property
     def healthy(self) -> bool:
-        """Every model answers or is on its way: none could not be loaded, and none's workers die again and again."""
-        failed = any(record.state is State.FAILED for record in self.lifecycle.records.values())
+        """Every model answers or is on its way: none could not be loaded, and none's workers die again and again.
+
+        What somebody tries to load later doesn't count: a broken upload is no reason to send all traffic away.
+        """
+        records = self.lifecycle.records.values()
+        failed = any(
+            record.state is State.FAILED and (record.awaited or not self._started) for record in records
+        )
         return not failed and not any(model.broken for model in self.registry)
 
     def index(self) -> list[Record]:
