@@ -9,16 +9,17 @@ from typing import Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import Settings
+from dragoman.engine.control import Control
 from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Record, State
-from dragoman.engine.planning import plan
-from dragoman.errors import ConfigError
+from dragoman.engine.manager import Ledger, Manager
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
+from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.protocols.torchserve.http import Http as TorchServe
-from dragoman.repository.layouts import read
+from dragoman.repository.offers import Repository
 from dragoman.repository.spec import ModelSource, Problem
 from dragoman.runtimes.table import guess
 from dragoman.scheduling.scheduler import LoopClock
@@ -28,6 +29,7 @@ from dragoman.transport import address
 from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.http import HttpServer
+from dragoman.transport.origin import guard_from_browsers
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.tls import server_context
@@ -40,18 +42,7 @@ T = TypeVar("T")
 
 def find_models(targets: Sequence[str], settings: Settings) -> Found:
     """Everything at the places the operator named. Raises ConfigError when one of them holds nothing."""
-    found = [source for target in targets for source in read(target, settings.models, guess)]
-    seen: dict[tuple[str, str], ModelSource] = {}
-    for source in found:
-        if (
-            isinstance(source, ModelSource)
-            and seen.setdefault((source.name, source.version), source) is not source
-        ):
-            raise ConfigError(
-                f"model {source.name!r} version {source.version} is there twice",
-                hint="rename one of the two folders or files",
-            )
-    return found
+    return Repository(targets, settings.models, guess).read()
 
 
 class Siblings(Protocol):
@@ -69,22 +60,44 @@ class Siblings(Protocol):
 
 
 class App:
-    """A server and its models. ``start`` it on an event loop, ``stop`` it there."""
+    """A server and its models. ``start`` it on an event loop, ``stop`` it there.
 
-    def __init__(self, settings: Settings, models: Found, siblings: Siblings | None = None) -> None:
+    With a ``repository`` models may come and go, as ``server.control`` says. ``ledger`` is where changes are kept.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Found,
+        siblings: Siblings | None = None,
+        repository: Repository | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.settings = settings
         self.models = models
         self.router = Router()
         self.engine: Engine
+        self.manager: Manager
+        self.control: Control
         self.port = 0
         self._server: HttpServer
         self._bridge: AsgiBridge
         self._siblings = siblings
+        self._repository = repository
+        self._ledger = ledger
         self._scrapes: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def serving(cls, targets: Sequence[str], settings: Settings, siblings: Siblings | None = None) -> "App":
+        """An app for what the operator named. Raises ConfigError when one of the places holds nothing."""
+        repository = Repository(targets, settings.models, guess)
+        return cls(settings, repository.read(), siblings, repository)
 
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
         self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
+        self.manager = Manager(self.engine, self._ledger)
+        self.control = Control(self.engine, self.manager, self.settings, self.models, self._repository)
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
@@ -98,12 +111,12 @@ class App:
         self.build()
         await self._bridge.startup()
         if self._siblings is not None and self._siblings.serving:
-            await self._load()
+            await self.control.start()
             await self._siblings.loaded(self)
             await self._listen()
         else:
             await self._listen()
-            await self._load()
+            await self.control.start()
             if self._siblings is not None:
                 await self._siblings.loaded(self)
         self.engine.started()
@@ -121,9 +134,11 @@ class App:
     async def stop(self) -> None:
         """Not ready at once; every accepted request is answered; then the models go."""
         self.engine.stop()
+        await self.control.stop()
         await self._server.stop(self.settings.server.grace)
         await self._bridge.shutdown()
         await self.engine.close()
+        await self.control.close()
 
     @property
     def url(self) -> str:
@@ -151,6 +166,8 @@ class App:
     def _add_routes(self) -> None:
         for protocol in (KServeV2, KServeV1, TorchServe):
             protocol(self.engine, self.settings.limits).add_routes(self.router)
+        guard = guard_from_browsers(self.settings.server.host)
+        RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False)
         self.router.add("GET", "/readyz", self._ready, permit=False)
@@ -158,16 +175,6 @@ class App:
         for path in ("/crashes", "/crashes/{}"):
             self.router.add("GET", path, self._crashes, permit=False)
         self.router.add("GET", "/", self._bridge, streaming=True)
-
-    async def _load(self) -> None:
-        plans = []
-        for model in self.models:
-            if isinstance(model, Problem):
-                hint = f" ({model.hint})" if model.hint else ""
-                self.engine.lifecycle.fail(model.name, model.version, f"{model.reason}{hint}")
-            else:
-                plans.append(plan(model))
-        await self.engine.lifecycle.load_all(plans)
 
     def _live(self, http: HttpRequest) -> None:
         http.respond(200, b"ok\n", "text/plain")

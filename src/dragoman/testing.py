@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dragoman.app import App, find_models, run
+from dragoman.app import App, run
 from dragoman.config import Settings
 from dragoman.engine.lifecycle import State
 from dragoman.protocols.kserve_v2.client import LENGTH, decode_response, encode_request, infer_path
@@ -61,7 +61,7 @@ class TestClient:
         self.app: App
 
     def __enter__(self) -> "TestClient":
-        self.app = App(self._settings, find_models(self._targets, self._settings))
+        self.app = App.serving(self._targets, self._settings)
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:

@@ -91,4 +91,9 @@ class Engine:
 
     def index(self) -> list[Record]:
         """Every known version and its state, by name and number."""
-        return sorted(self.lifecycle.records.values(), key=lambda r: (r.name, r.version.zfill(20)))
+        return sorted(self.lifecycle.records.values(), key=by_name)
+
+
+def by_name(record: Record) -> tuple[str, str]:
+    """The order of an index: by name, then by number."""
+    return record.name, record.version.zfill(20)

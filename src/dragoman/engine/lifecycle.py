@@ -168,7 +168,8 @@ class Lifecycle:
     def fail(self, name: str, version: str, reason: str) -> None:
         """Record a version that can't even be tried, so that the index tells about it."""
         self._registry.know(name)
-        self.records[name, version] = Record(name, version, State.FAILED, reason)
+        record = self.records.setdefault((name, version), Record(name, version))
+        record.state, record.reason = State.FAILED, reason
         log.error("model failed to load", extra={"model": name, "version": version, "reason": reason})
 
     async def unload(self, name: str, version: str) -> None:

@@ -36,7 +36,8 @@ from dragoman.repository.versions import is_version, missing, wanted
 Guess = Callable[[Path], str | None]
 Found = list[ModelSource | Problem]
 ReadArchive = Callable[[Path, ModelSettings], Found]
-Configure = Callable[[Description], Description]
+#: What has the last word on a model's description, told the model's folder where it has one.
+Configure = Callable[[Description, Path | None], Description]
 
 TRITON_CONFIG: Final = "config.pbtxt"
 EMPTY: Final = "there is no model in the folder"
@@ -104,7 +105,9 @@ def read_model(
         check_name(name)
         read_triton_config(directory)
         description = read_description(directory, name, defaults)
-        return list(read_versions(directory, configure(description) if configure else description, guess))
+        if configure is not None:
+            description = configure(description, directory)
+        return list(read_versions(directory, description, guess))
     except (ConfigError, OSError) as error:
         return [_problem(name, error, directory, folder=directory)]
 

@@ -7,7 +7,7 @@ Knows nothing of what is loaded.
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,6 +51,10 @@ class Offer:
         places = [version.source.folder for version in self.versions.values()]
         places += [problem.folder for problem in self.problems]
         return next((place for place in places if place is not None), None)
+
+    def tells_of(self, version: str) -> bool:
+        """Whether there is anything to say of a version; "" is the model as a whole."""
+        return version in self.versions or any(problem.version == version for problem in self.problems)
 
 
 Offers = Mapping[str, Offer]
@@ -182,13 +186,11 @@ def _fingerprint(source: ModelSource, fingerprints: Fingerprints) -> str:
     return fingerprints.of(own if is_version(source.version) and own.is_dir() else folder)
 
 
-def _configured(
-    source: ModelSource, configure: Callable[[Description], Description]
-) -> ModelSource | Problem:
+def _configured(source: ModelSource, configure: Configure) -> ModelSource | Problem:
     """A version that is no folder, with a configuration that has the last word."""
     said = Description(source.settings, "", source.entry, source.options, source.inputs, source.outputs)
     try:
-        said = configure(said)
+        said = configure(said, None)
         if is_version(source.version) and not wanted([source.version], said.settings.versions):
             reason = f"version {source.version} is not wanted"
             return Problem(source.name, reason, version=source.version)

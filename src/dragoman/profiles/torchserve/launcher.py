@@ -23,6 +23,7 @@ from pathlib import Path
 from dragoman import log as logs
 from dragoman.app import App
 from dragoman.engine.engine import Engine
+from dragoman.engine.following import load_found
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
@@ -87,7 +88,7 @@ class TorchServe(App):
             await self._open(listener)
             log.info("listening", extra={"url": listener.url})
         self.port = self.listeners[0].port
-        await self._load()
+        await load_found(self.engine, self.models)
         self.engine.started()
 
     async def stop(self) -> None:

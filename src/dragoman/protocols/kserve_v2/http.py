@@ -3,7 +3,6 @@
 from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
-from dragoman.engine.lifecycle import State
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound
@@ -29,8 +28,6 @@ class Http:
         router.add(("GET",), "/v2/health/live", self.live, permit=False)
         router.add(("GET",), "/v2/health/ready", self.ready, permit=False)
         router.add(("GET",), "/v2", self.server_metadata)
-        for repository in ("/v2/repository", "/v2/repository/{}"):  # there is one, whatever it is called
-            router.add(("POST",), f"{repository}/index", self.index)
         for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
             router.add(("GET",), model, self.model_metadata)
             router.add(("GET",), f"{model}/ready", self.model_ready, permit=False)
@@ -107,16 +104,6 @@ class Http:
     def model_config(self, http: HttpRequest) -> None:
         model = self._find(http)
         http.respond(200, metadata.encode_config(model.name, model.platform, model.signature, model.settings))
-
-    def index(self, http: HttpRequest) -> None:
-        """Every version in the repository; ``{"ready": true}`` leaves out those that can't answer."""
-        only_ready = metadata.decode_index(http.body)
-        entries = [
-            metadata.IndexEntry(record.name, record.version, record.state is State.READY, record.reason)
-            for record in self._engine.index()
-            if record.state is State.READY or not only_ready
-        ]
-        http.respond(200, metadata.encode_index(entries))
 
     def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
         try:
