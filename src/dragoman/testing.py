@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import inspect
 import json
 import sys
 import threading
@@ -81,10 +82,12 @@ class TestClient:
         return self.app.url
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """Call something on the server's own thread and give its result back."""
+        """Call something on the server's own thread and give its result back; of a coroutine function what it
+        returns in the end."""
 
         async def run() -> Any:
-            return function()
+            result = function()
+            return await result if inspect.isawaitable(result) else result
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 

@@ -197,6 +197,10 @@ class Lifecycle:
         """Unload every version; returns when all that was loaded before them has gone, too."""
         await self.cancel_loads()
         await asyncio.gather(*(self.unload(model.name, model.version) for model in list(self._registry)))
+        await self.drained()
+
+    async def drained(self) -> None:
+        """Returns when all that has been unloaded or replaced so far has answered what it had, and has gone."""
         await asyncio.gather(*(event.wait() for event in list(self._leaving)))
 
     def forget(self, name: str, version: str) -> None:

@@ -58,19 +58,26 @@ class Offer:
 
 
 Offers = Mapping[str, Offer]
+#: What was read, and the fingerprint of the files that it was read from.
+_Read = tuple[ModelSource | Problem, str]
 
 
-def offers(found: Iterable[ModelSource | Problem], fingerprints: Fingerprints | None = None) -> Offers:
-    """What was found, by model; without ``fingerprints`` nobody will ask whether it has changed."""
+def offers(found: Iterable[ModelSource | Problem]) -> Offers:
+    """What was found, by model; nobody will ask whether it has changed."""
+    return _offers((entry, "") for entry in found)
+
+
+def _offers(found: Iterable[_Read]) -> Offers:
+    """What was found, by model, with the fingerprints of what it was found in."""
     result: dict[str, Offer] = {}
-    for entry in found:
+    for entry, fingerprint in found:
         offer = result.get(entry.name, Offer(entry.name))
         if isinstance(entry, Problem):
             offer = replace(offer, problems=(*offer.problems, entry))
         elif entry.version in offer.versions:
             offer = replace(offer, problems=(*offer.problems, _twice(entry)))
         else:
-            version = Version(entry, "" if fingerprints is None else _fingerprint(entry, fingerprints))
+            version = Version(entry, fingerprint)
             offer = replace(offer, versions={**offer.versions, entry.version: version})
         result[entry.name] = offer
     return result
@@ -85,13 +92,15 @@ class Repository:
         self._guess = guess
         self._fingerprints = Fingerprints()
         self._archives = _Archives()
-        self._seen: dict[str, tuple[str, Found]] = {}
+        #: By target: its fingerprint, and what was found there with the fingerprints of that.
+        self._seen: dict[str, tuple[str, list[_Read]]] = {}
         self._lost: set[str] = set()
         self._offers: Offers = {}
 
     def read(self) -> Found:
         """Everything at the targets. Raises ConfigError where one of them holds nothing, or two the same."""
-        found = [entry for target in self._targets for entry in self._read(target, self._stamp(target))]
+        reads = [self._read(target, self._stamp(target)) for target in self._targets]
+        found = [entry for read in reads for entry, _ in read]
         seen: set[tuple[str, str]] = set()
         for entry in found:
             if isinstance(entry, ModelSource):
@@ -107,8 +116,8 @@ class Repository:
         stamps = {target: self._stamp(target) for target in self._targets}
         if self._offers and all(self._is_known(target, stamp) for target, stamp in stamps.items()):
             return self._offers
-        found = [entry for target, stamp in stamps.items() for entry in self._try(target, stamp)]
-        self._offers = offers((entry for entry in found if not _is_nothing(entry)), self._fingerprints)
+        found = [pair for target, stamp in stamps.items() for pair in self._try(target, stamp)]
+        self._offers = _offers(pair for pair in found if not _is_nothing(pair[0]))
         return self._offers
 
     def configured(self, name: str, configure: Configure) -> Offer | None:
@@ -121,7 +130,7 @@ class Repository:
         else:
             found = [_configured(version.source, configure) for version in offer.versions.values()]
             found += offer.problems
-        return offers(found, self._fingerprints).get(name)
+        return _offers(map(self._with_fingerprint, found)).get(name)
 
     def _stamp(self, target: str) -> str:
         # What is no path is a module's class, which is the same as long as the server runs.
@@ -130,12 +139,16 @@ class Repository:
     def _is_known(self, target: str, stamp: str) -> bool:
         return target in self._seen and self._seen[target][0] == stamp
 
-    def _read(self, target: str, stamp: str) -> Found:
+    def _read(self, target: str, stamp: str) -> list[_Read]:
         if not self._is_known(target, stamp):
-            self._seen[target] = stamp, read(target, self._defaults, self._guess, self._archives.read)
+            found = read(target, self._defaults, self._guess, self._archives.read)
+            self._seen[target] = stamp, [*map(self._with_fingerprint, found)]
         return self._seen[target][1]
 
-    def _try(self, target: str, stamp: str) -> Found:
+    def _with_fingerprint(self, entry: ModelSource | Problem) -> _Read:
+        return entry, "" if isinstance(entry, Problem) else _fingerprint(entry, self._fingerprints)
+
+    def _try(self, target: str, stamp: str) -> list[_Read]:
         try:
             found = self._read(target, stamp)
         except ConfigError as error:
