@@ -129,6 +129,22 @@ def test_an_archive_is_unpacked_again_only_when_it_has_changed(
     assert after["a"].versions["1.0"].source.path.is_dir()
 
 
+def test_a_damaged_archive_is_still_the_model_that_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    archive = tmp_path / "store/v1-final.mar"
+    archive.parent.mkdir()
+    whole = zipped({"MAR-INF/MANIFEST.json": manifest("echo"), **FILES})
+    archive.write_bytes(whole[:-9])
+    repository = look_at(tmp_path / "store")
+    assert told(repository.look()) == {"v1_final": ["!"]}
+    archive.write_bytes(whole)
+    assert told(repository.look()) == {"echo": ["1.0"]}
+    archive.write_bytes(whole[:-9])
+    assert told(repository.look()) == {"echo": ["!"]}
+
+
 def test_a_target_that_can_not_be_read_any_more_holds_what_it_held(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -168,6 +168,7 @@ class _Archives:
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, ...], Found]] = {}
+        self._names: dict[Path, str] = {}  # what the models were called
 
     def read(self, path: Path, defaults: ModelSettings) -> Found:
         found = path.stat()
@@ -175,10 +176,16 @@ class _Archives:
             return read_archive(path, defaults)
         times = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         known = self._read.get(path)
-        if known is not None and known[0] == times and all(map(_is_there, known[1])):
-            return known[1]
-        self._read[path] = times, read_archive(path, defaults)
+        if known is None or known[0] != times or not all(map(_is_there, known[1])):
+            self._read[path] = times, [self._called(path, entry) for entry in read_archive(path, defaults)]
         return self._read[path][1]
+
+    def _called(self, path: Path, entry: ModelSource | Problem) -> ModelSource | Problem:
+        """A damaged archive can't say what it is called: what it was called before."""
+        if isinstance(entry, Problem):
+            return replace(entry, name=self._names.get(path, entry.name))
+        self._names[path] = entry.name
+        return entry
 
 
 def _is_there(entry: ModelSource | Problem) -> bool:
