@@ -123,6 +123,7 @@ class Manager:
         """
         async with self._changing(name) as before:
             lifecycle, registry = self._engine.lifecycle, self._engine.registry
+            default = registry.default(name)
             records = await asyncio.gather(*(lifecycle.load(sourced.plan) for sourced in plans))
             versions = dict(before.versions)
             for sourced, record in zip(plans, records, strict=True):
@@ -134,8 +135,11 @@ class Manager:
                 going = set(gone) - chosen
             left = {version: wanted for version, wanted in versions.items() if version not in going}
             if left != before.versions:
+                earlier = (*before.before, default) if default != registry.default(name) else before.before
+                kept = tuple(version for version in earlier if version in left)
                 try:
-                    await self._keep(replace(before, versions=left), f"load {', '.join(left)}", who)
+                    changed = replace(before, versions=left, before=kept)
+                    await self._keep(changed, f"load {', '.join(left)}", who)
                 except DragomanError:
                     for version in left.keys() - before.versions.keys():
                         lifecycle.retire(name, version)
