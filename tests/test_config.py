@@ -208,7 +208,7 @@ def values(entry: Setting) -> st.SearchStrategy[Any]:
     }[entry.type]
 
 
-SETTINGS = [entry for entry in describe() if not entry.key.startswith("tls_")]
+SETTINGS = [entry for entry in describe() if not entry.key.startswith(("tls_", "load_model"))]
 
 
 @given(st.data())
@@ -224,6 +224,23 @@ def test_any_value_written_down_comes_back(data: st.DataObject) -> None:
         load(None, {}, {entry.name: value}),
     ):
         assert getattr(getattr(loaded.settings, entry.section), entry.key) == value
+
+
+# settings that go together
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"server.load_model": "a"}, "load_model is for server.control = 'explicit'"),
+        ({"server.control": "explicit", "server.load_model": "*,a"}, r"'\*' or names, not both"),
+        ({"server.control": "explicit", "server.processes": "2"}, "needs server.processes = 1"),
+        ({"server.control": "now"}, "must be one of 'none', 'poll', 'explicit'"),
+    ],
+)
+def test_ways_of_control_that_make_no_sense_are_refused(flags: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(None, {}, flags)
 
 
 # model.toml

@@ -10,22 +10,23 @@ from typing import Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
-from dragoman.engine.desired import Desired
+from dragoman.engine.control import Control
+from dragoman.engine.desired import Ledger
 from dragoman.engine.engine import Engine
 from dragoman.engine.intake import Intake
 from dragoman.engine.ledger import StoreLedger
 from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operations
-from dragoman.engine.planning import plan
 from dragoman.errors import ConfigError, NotFound
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
+from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.protocols.management.http import Http as Management
 from dragoman.protocols.torchserve.http import Http as TorchServe
-from dragoman.repository.layouts import read
+from dragoman.repository.offers import Repository
 from dragoman.repository.sources import Sources, parse_rules
 from dragoman.repository.spec import ModelSource, Problem
 from dragoman.runtimes.table import guess
@@ -37,6 +38,7 @@ from dragoman.transport import address
 from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.http import HttpServer
+from dragoman.transport.origin import guard_from_browsers, guard_with_key, is_loopback
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.tls import server_context
@@ -49,18 +51,7 @@ T = TypeVar("T")
 
 def find_models(targets: Sequence[str], settings: Settings) -> Found:
     """Everything at the places the operator named. Raises ConfigError when one of them holds nothing."""
-    found = [source for target in targets for source in read(target, settings.models, guess)]
-    seen: dict[tuple[str, str], ModelSource] = {}
-    for source in found:
-        if (
-            isinstance(source, ModelSource)
-            and seen.setdefault((source.name, source.version), source) is not source
-        ):
-            raise ConfigError(
-                f"model {source.name!r} version {source.version} is there twice",
-                hint="rename one of the two folders or files",
-            )
-    return found
+    return Repository(targets, settings.models, guess).read()
 
 
 class Siblings(Protocol):
@@ -78,24 +69,45 @@ class Siblings(Protocol):
 
 
 class App:
-    """A server and its models. ``start`` it on an event loop, ``stop`` it there."""
+    """A server and its models. ``start`` it on an event loop, ``stop`` it there.
 
-    def __init__(self, settings: Settings, models: Found, siblings: Siblings | None = None) -> None:
+    With a ``repository`` models may come and go, as ``server.control`` says. ``ledger`` is where changes are kept.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Found,
+        siblings: Siblings | None = None,
+        repository: Repository | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
         self.settings = settings
         self.models = models
         self.router = Router()
         self.engine: Engine
+        self.manager: Manager
+        self.control: Control
         self.port = 0
         self._server: HttpServer
         self._bridge: AsgiBridge
         self._siblings = siblings
+        self._repository = repository
         state = settings.management.state
-        self._ledger = StoreLedger(open_store(state)) if state else None
+        self._state = StoreLedger(open_store(state)) if state else None
+        self._ledger: Ledger | None = ledger or self._state
         self._scrapes: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def serving(cls, targets: Sequence[str], settings: Settings, siblings: Siblings | None = None) -> "App":
+        """An app for what the operator named. Raises ConfigError when one of the places holds nothing."""
+        repository = Repository(targets, settings.models, guess)
+        return cls(settings, repository.read(), siblings, repository)
 
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
         self.build_engine()
+        self.control = Control(self.engine, self.manager, self.settings, self.models, self._repository)
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
         self._bridge = AsgiBridge(pages(self.engine, self.router))
@@ -139,12 +151,14 @@ class App:
     async def stop(self) -> None:
         """Not ready at once; every accepted request is answered; then the models go."""
         self.engine.stop()
+        await self.control.stop()
         await self._server.stop(self.settings.server.grace)
         await self._bridge.shutdown()
         await self._operations.stop()
         await self.engine.close()
-        if self._ledger is not None:
-            await asyncio.to_thread(self._ledger.close)
+        await self.control.close()
+        if self._state is not None:
+            await asyncio.to_thread(self._state.close)
 
     @property
     def url(self) -> str:
@@ -172,6 +186,8 @@ class App:
     def _add_routes(self) -> None:
         for protocol in (KServeV2, KServeV1, TorchServe):
             protocol(self.engine, self.settings.limits).add_routes(self.router)
+        guard = guard_from_browsers(self.settings.server.host)
+        RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False)
         self.router.add("GET", "/readyz", self._ready, permit=False)
@@ -180,41 +196,29 @@ class App:
             self.router.add("GET", path, self._crashes, permit=False)
         if self._manages:
             management = Management(self.engine, self.manager, self._intake, self._operations)
-            management.add_routes(self.router)
+            management.add_routes(self.router, guard_with_key(guard, self.settings.management.key))
         self.router.add("GET", "/", self._bridge, streaming=True)
 
     @property
     def _manages(self) -> bool:
         """Whether models can be changed from outside: not by everybody, and not behind the others' backs."""
         said = self.settings.management
-        safe = bool(said.key) or address.is_loopback(self.settings.server.host)
+        safe = bool(said.key) or is_loopback(self.settings.server.host)
         return self._siblings is None and (said.enabled == "on" or (said.enabled == "auto" and safe))
 
     async def _load(self) -> None:
         """Load what the operator named, and what was wanted beside it when the server last ended."""
-        wanted = [] if self._ledger is None else await asyncio.to_thread(self._ledger.read)
+        wanted = [] if self._state is None else await asyncio.to_thread(self._state.read)
         for desired in wanted:
             self.manager.adopt(desired)
-        plans = []
-        for model in self.models:
-            if isinstance(model, Problem):
-                hint = f" ({model.hint})" if model.hint else ""
-                self.engine.lifecycle.fail(model.name, model.version, f"{model.reason}{hint}")
-            else:
-                plans.append(self.manager.note(plan(model)))
-        named = {(each.name, each.version) for each in plans}
+        await self.control.start()
+        plans = [await self._intake.plans(desired.name, desired.versions.values()) for desired in wanted]
+        await self.engine.lifecycle.load_all([plan for found in plans for plan in found])
         for desired in wanted:
-            versions = [each for key, each in desired.versions.items() if (desired.name, key) not in named]
-            plans += await self._intake.plans(desired.name, versions)
-        await self.engine.lifecycle.load_all(plans)
-        for desired in wanted:
-            self._split(desired)
-
-    def _split(self, desired: Desired) -> None:
-        try:
-            self.engine.registry.set_traffic(desired.name, desired.traffic)
-        except NotFound as error:  # one of its versions could not be loaded
-            log.error("traffic can't be split", extra={"model": desired.name, "reason": error.message})
+            try:
+                self.engine.registry.set_traffic(desired.name, desired.traffic)
+            except NotFound as error:  # one of its versions could not be loaded
+                log.error("traffic can't be split", extra={"model": desired.name, "reason": error.message})
 
     def _live(self, http: HttpRequest) -> None:
         http.respond(200, b"ok\n", "text/plain")

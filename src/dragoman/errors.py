@@ -1,5 +1,6 @@
 """The kinds of failure, by name. Knows no HTTP number and no gRPC status: each transport has one table for that."""
 
+from collections.abc import Mapping
 from enum import Enum
 
 
@@ -45,6 +46,18 @@ class Mismatch(InvalidInput):
 
 class SequenceUnknown(InvalidInput):
     """The request goes on with a sequence that has not begun, or has ended."""
+
+
+class Unauthorized(DragomanError):
+    """Nobody who may: the key is missing or wrong."""
+
+    code = Code.UNAUTHORIZED
+
+
+class Forbidden(DragomanError):
+    """The operator's rules don't allow it, whoever asks."""
+
+    code = Code.FORBIDDEN
 
 
 class NotFound(DragomanError):
@@ -187,6 +200,23 @@ class LoadFailed(DragomanError):
     """What was to be loaded could not be. Whatever served before still does."""
 
     code = Code.INVALID_INPUT
+
+
+class VersionsFailed(LoadFailed):
+    """Versions of a model failed while they were loaded; ``reasons`` says why, by version."""
+
+    def __init__(self, name: str, reasons: Mapping[str, str]) -> None:
+        told = "; ".join(f"version {version}: {reason}" for version, reason in reasons.items())
+        super().__init__(f"model {name!r} could not be loaded: {told}")
+        self.reasons = dict(reasons)
+
+
+class NoVersion(LoadFailed):
+    """The model is there, and none of the versions that it should be loaded in."""
+
+
+class Unreadable(LoadFailed):
+    """What lies in the repository, or came with the request, is no model that could be tried."""
 
 
 class Internal(DragomanError):

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import inspect
 import json
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dragoman.app import App, find_models, run
+from dragoman.app import App, run
 from dragoman.config import Settings
 from dragoman.engine.lifecycle import State
 from dragoman.protocols.kserve_v2.client import LENGTH, decode_response, encode_request, infer_path
@@ -61,7 +62,7 @@ class TestClient:
         self.app: App
 
     def __enter__(self) -> "TestClient":
-        self.app = App(self._settings, find_models(self._targets, self._settings))
+        self.app = App.serving(self._targets, self._settings)
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
@@ -81,10 +82,12 @@ class TestClient:
         return self.app.url
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """Call something on the server's own thread and give its result back."""
+        """Call something on the server's own thread and give its result back; of a coroutine function what it
+        returns in the end."""
 
         async def run() -> Any:
-            return function()
+            result = function()
+            return await result if inspect.isawaitable(result) else result
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 

@@ -18,6 +18,8 @@ VALUES = {
     "list of integers": "1,2",
     "list of strings": "one,two",
 }
+#: Settings that make no sense without others.
+TOGETHER = {"server.control": "explicit", "server.processes": "1"}
 
 
 def options(command: str) -> set[str]:
@@ -41,7 +43,7 @@ def test_every_flag_reaches_its_setting():
     app.command()(command)
     arguments = []
     for entry in describe():
-        value = entry.choices[0] if entry.choices else VALUES[entry.type]
+        value = TOGETHER.get(entry.name, entry.choices[0] if entry.choices else VALUES[entry.type])
         arguments += [flag_name(entry.section, entry.key), *([value] if value else [])]
     arguments += ["--limits-header-bytes", "1KiB"]
     app(arguments, standalone_mode=False)
@@ -51,6 +53,22 @@ def test_every_flag_reaches_its_setting():
     assert loaded.settings.models.preferred_batch == (1, 2)
     assert loaded.settings.models.execution == "auto"
     assert loaded.settings.log.access is True
+
+
+def test_a_flag_with_names_may_be_given_again_and_again():
+    given = {}
+
+    @with_settings
+    def command(flags):
+        given.update(flags)
+
+    app = typer.Typer()
+    app.command()(command)
+    app(
+        ["--control", "explicit", "--load-model", "a", "--load-model=b,c"],
+        standalone_mode=False,
+    )
+    assert load(None, {}, given).settings.server.load_model == ("a", "b", "c")
 
 
 def test_flags_that_are_not_given_change_nothing():

@@ -138,6 +138,18 @@ def write_v2_repository(root: Path) -> None:
     _write(root, "optional", "Identity", _tensors("FP32", 2))
 
 
+def write_control_repository(root: Path) -> None:
+    """The repository of the recorded conversation about loading and unloading."""
+    _write(root, "add_sub", "AddSub")
+    _write(root, "bad_config", "AddSub", 'max_batch = "x"\n')
+    _write(root, "bad_init", "Unloadable")
+    _write(root, "multi_version", "AddSub", 'versions = "specific:1,3"\n')
+    for version in "123":
+        (root / "multi_version" / version).mkdir()
+    _write(root, "no_version", "AddSub", 'versions = "specific:7"\n')
+    _write(root, "warm", "AddSub")
+
+
 def write_v1_repository(root: Path) -> None:
     """The repository of the recorded exchanges of KServe's server, both of its protocols."""
     _write(root, "identity", "Anything")

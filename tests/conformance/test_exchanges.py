@@ -5,19 +5,23 @@ from pathlib import Path
 import pytest
 
 from dragoman.app import find_models
-from dragoman.config import Settings
+from dragoman.config import ServerSettings, Settings
 from dragoman.engine.check import compile_check
 from dragoman.errors import DragomanError, Mismatch
 from dragoman.protocols.kserve_v2 import codec
 from dragoman.runtimes.base import Artifact
 from dragoman.runtimes.python import PythonRuntime
+from dragoman.testing import TestClient
 from dragoman.transport.status import STATUS, error_body
 from tests.conformance.exchange import DIFFERENCES, differences, read_cases, send, to_bytes
-from tests.conformance.models import write_v2_repository
+from tests.conformance.models import write_control_repository, write_v2_repository
 
 FOLDERS = ("v2", "kserve")
 CASES = {folder: read_cases(Path(__file__).parent / folder) for folder in FOLDERS}
-ALL = [(folder, case) for folder in FOLDERS for case in CASES[folder]]
+LIVE = [(folder, case) for folder in FOLDERS for case in CASES[folder]]
+#: Conversations: exchanges that build on each other, and with what else is promised.
+TALKS = {"control": read_cases(Path(__file__).parent / "control")}
+ALL = [*LIVE, *((folder, case) for folder, cases in TALKS.items() for case in cases)]
 IDS = [f"{folder}/{case.id}" for folder, case in ALL]
 
 # What raises or sleeps or is not there has no answer that a codec could give.
@@ -32,11 +36,24 @@ PURE = [
 ]
 
 
-@pytest.mark.parametrize(("folder", "case"), ALL, ids=IDS)
+@pytest.mark.parametrize(("folder", "case"), LIVE, ids=IDS[: len(LIVE)])
 def test_the_live_server_answers_as_promised(servers, folder, case):
     head_only = case.request.get("request", "").startswith("HEAD")
     answer = send(servers[folder].app.port, to_bytes(case), head_only=head_only)
     assert differences(answer, case.expected) == []
+
+
+def test_the_live_server_keeps_up_a_conversation_about_loading_and_unloading(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_control_repository(tmp_path / "models")
+    control = ServerSettings(control="explicit", load_model=("*",), trust_uploads=True)
+    wrong = {}
+    with TestClient(str(tmp_path / "models"), settings=Settings(server=control), strict=False) as server:
+        for case in TALKS["control"]:
+            server.call(server.app.engine.lifecycle.drained)
+            if found := differences(send(server.app.port, to_bytes(case)), case.expected):
+                wrong[case.name] = found
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("case", PURE, ids=[case.id for case in PURE])
@@ -56,14 +73,15 @@ def test_a_case_that_differs_says_what_and_why(folder, case):
     assert same == [], "ours repeats the original"
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*FOLDERS, *TALKS])
 def test_every_case_has_a_name_of_its_own(folder):
-    ids = [case.id for case in CASES[folder]]
+    ids = [case.id for case in (CASES | TALKS)[folder]]
     assert len(set(ids)) == len(ids)
 
 
 def test_there_are_as_many_cases_as_there_were():
-    assert {folder: len(cases) for folder, cases in CASES.items()} == {"v2": 204, "kserve": 90}
+    cases = CASES | TALKS
+    assert {folder: len(cases[folder]) for folder in cases} == {"v2": 206, "kserve": 90, "control": 33}
     assert len(PURE) > 100
 
 

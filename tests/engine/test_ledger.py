@@ -23,8 +23,8 @@ def desired(draw):
         least = draw(st.integers(0, 3))
         most = draw(st.just(0) | st.integers(least + 1, 9))
         text = st.text("abc/.-", max_size=9)
-        document = {"source": draw(text), "path": draw(text), "digest": draw(text)}
-        document["settings"] = draw(st.dictionaries(text, st.integers() | text, max_size=2))
+        document = draw(st.dictionaries(text, text, max_size=2))
+        document |= draw(st.sampled_from([{}, {"path": "/x", "settings": {"instances": 2}}]))
         versions[number] = Wanted(number, document, least, most)
     shares = {numbers[0]: 30, numbers[1]: 70} if len(numbers) > 1 and draw(st.booleans()) else {}
     shadow = draw(st.sampled_from(["", numbers[-1]]))

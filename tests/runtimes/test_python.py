@@ -1,3 +1,4 @@
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -487,3 +488,14 @@ def test_the_operator_may_declare_label_and_limit(load: Any) -> None:
 def test_the_operator_may_not_contradict_the_model(load: Any, entry: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(SUM, outputs=[entry])
+
+
+def test_a_file_that_was_changed_within_a_second_is_the_new_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "model.py"
+    for answer in (1, 2):
+        file.write_text(f"class Model:\n    def predict(self):\n        return [{answer}]\n")
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        runtime = PythonRuntime.load(artifact(tmp_path))
+        assert arrays(runtime.execute(ask()))["output"] == [answer]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.py"]

@@ -48,7 +48,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     entries = {f"{entry.section}_{entry.key}": entry for entry in _entries()}
 
     def run(**values: Any) -> None:
-        flags = {entry.name: values.pop(name) for name, entry in entries.items()}
+        flags = {entry.name: _joined(values.pop(name)) for name, entry in entries.items()}
         command(flags=flags, **values)
 
     signature = inspect.signature(command, eval_str=True)
@@ -80,11 +80,20 @@ def _option(entry: Setting) -> Any:
         metavar=None if boolean else _metavar(entry),
         show_default=_default(entry),
     )
+    if entry.type == "list of strings":
+        return Annotated[list[str] | None, option]
     return Annotated[(bool if boolean else str) | None, option]
 
 
+def _joined(value: Any) -> Any:
+    """A flag that may be given again and again is as one with commas."""
+    return (",".join(value) or None) if isinstance(value, list) else value
+
+
 def _metavar(entry: Setting) -> str:
-    return (entry.key if entry.choices else entry.type.replace("list of integers", "1,2,…")).upper()
+    if entry.choices:
+        return entry.key.upper()
+    return {"list of integers": "1,2,…", "list of strings": "NAME"}.get(entry.type, entry.type).upper()
 
 
 def _default(entry: Setting) -> str | bool:

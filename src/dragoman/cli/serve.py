@@ -67,9 +67,9 @@ def serve(
 
 
 def _serve(targets: list[str], settings: Settings, strict: bool) -> int:
-    from dragoman.app import App, find_models, run, serve
+    from dragoman.app import App, run, serve
 
-    app = App(settings, find_models(targets, settings))
+    app = App.serving(targets, settings)
 
     def started(app: App) -> None:
         present(app.url, app.overview(), strict)

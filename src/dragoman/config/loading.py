@@ -4,6 +4,7 @@ Pure apart from reading the one file: the environment and the flags are handed i
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -137,3 +138,17 @@ def _check_together(settings: Settings) -> None:
     if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
         given, lacking = ("tls_cert", "tls_key") if settings.server.tls_cert else ("tls_key", "tls_cert")
         raise ConfigError(f"server.{given} needs server.{lacking} too")
+    server = settings.server
+    if server.load_model and server.control != "explicit":
+        raise ConfigError(
+            "server.load_model is for server.control = 'explicit'", hint="all models are loaded otherwise"
+        )
+    if "*" in server.load_model and len(server.load_model) > 1:
+        raise ConfigError("server.load_model is '*' or names, not both")
+    if server.control == "explicit" and server.processes > 1:
+        raise ConfigError(
+            "server.control = 'explicit' needs server.processes = 1",
+            hint="a request to load a model reaches one process only; use control = 'poll' with several",
+        )
+    if re.search(r"\s", settings.management.key):
+        raise ConfigError("management.key has a blank in it, which no client can send")

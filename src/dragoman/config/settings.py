@@ -35,6 +35,24 @@ class ServerSettings:
         unit="bytes",
         least=0,
     )
+    control: str = setting(
+        "none",
+        "what changes the loaded models: none (what was found at the start stays), poll (what lies in the folders), or"
+        " explicit (clients, through the repository API; at the start load_model)",
+        choices=("none", "poll", "explicit"),
+    )
+    poll_interval: float = setting(
+        15.0,
+        "seconds between two looks at the folders where control is poll; a change counts when it is that old",
+        unit="seconds",
+        least=0.1,
+    )
+    load_model: tuple[str, ...] = setting(
+        (), "models to load at the start where control is explicit; * alone is all of them"
+    )
+    trust_uploads: bool = setting(
+        False, "let models that clients send with a request to load them run code: Python classes, pickles"
+    )
     processes: int = setting(1, "server processes that share the port", least=1)
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0

@@ -59,6 +59,8 @@ class Engine:
     def started(self) -> None:
         """Every model of the start-up list has been tried."""
         self._started = True
+        for record in self.lifecycle.records.values():
+            record.awaited = True
         self.autoscaler.start()
 
     async def close(self) -> None:
@@ -82,13 +84,24 @@ class Engine:
 
     @property
     def healthy(self) -> bool:
-        """Every model answers or is on its way: none could not be loaded, and none's workers die again and again."""
+        """Every model answers or is on its way: none could not be loaded, and none's workers die again and again.
+
+        What somebody tries to load later doesn't count: a broken upload is no reason to send all traffic away.
+        """
         return not self._failed and not any(model.broken for model in self.registry)
 
     @property
     def _failed(self) -> bool:
-        return any(record.state is State.FAILED for record in self.lifecycle.records.values())
+        records = self.lifecycle.records.values()
+        return any(
+            record.state is State.FAILED and (record.awaited or not self._started) for record in records
+        )
 
     def index(self) -> list[Record]:
         """Every known version and its state, by name and number."""
-        return sorted(self.lifecycle.records.values(), key=lambda r: (r.name, r.version.zfill(20)))
+        return sorted(self.lifecycle.records.values(), key=by_name)
+
+
+def by_name(record: Record) -> tuple[str, str]:
+    """The order of an index: by name, then by number."""
+    return record.name, record.version.zfill(20)

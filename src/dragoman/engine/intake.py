@@ -5,7 +5,7 @@ Knows where models come from and what they look like on disk, and no wire.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,13 @@ class Intake:
             await asyncio.to_thread(fetched.discard)
             raise
 
-    async def plans(self, name: str, wanted: Sequence[Wanted]) -> list[Plan]:
-        """Plans for versions that were taken in earlier. What isn't there any more is left out, and logged."""
+    async def plans(self, name: str, wanted: Iterable[Wanted]) -> list[Plan]:
+        """Plans for those versions that were taken in earlier; others have come by another way. What isn't there any
+        more is left out, and logged."""
         made = []
         for each in wanted:
+            if "path" not in each.document:
+                continue
             try:
                 made.append(await asyncio.to_thread(self._plan_again, name, each))
             except (ConfigError, DragomanError, OSError) as error:
@@ -82,8 +85,6 @@ class Intake:
 
     def _plan_again(self, name: str, wanted: Wanted) -> Plan:
         said = wanted.document
-        if not said.get("path"):
-            raise LoadFailed("it was on the start-up list, and isn't any more")
         order = Order("", name, "", said.get("settings", {}))
         found = self._read(Path(said["path"]), order)
         source = (

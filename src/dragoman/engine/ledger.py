@@ -45,7 +45,7 @@ class StoreLedger:
 
 
 def to_model(desired: Desired, revision: int) -> Model:
-    """As the store has it. A version of the start-up list has no path: it comes back by itself."""
+    """As the store has it."""
     versions = tuple(
         _to_version(wanted, desired.traffic.shares.get(wanted.version, 0))
         for wanted in desired.versions.values()
@@ -98,7 +98,7 @@ def _to_version(wanted: Wanted, share: int) -> Version:
         source=str(said.get("source", "")),
         digest=str(said.get("digest", "")),
         path=str(said.get("path", "")),
-        settings=dict(said.get("settings", {})),
+        settings=dict(said),
         loaded=wanted.loaded,
         min_instances=wanted.minimum,
         max_instances=max(wanted.minimum, wanted.maximum),
@@ -107,11 +107,5 @@ def _to_version(wanted: Wanted, share: int) -> Version:
 
 
 def _to_wanted(version: Version) -> Wanted:
-    document = {
-        "source": version.source,
-        "path": version.path,
-        "digest": version.digest,
-        "settings": dict(version.settings),
-    }
     most = version.max_instances if version.max_instances > version.min_instances else 0
-    return Wanted(version.version, document, version.min_instances, most, version.loaded)
+    return Wanted(version.version, dict(version.settings), version.min_instances, most, version.loaded)

@@ -39,11 +39,16 @@ class State(Enum):
     FAILED = "FAILED"
 
 
+def _nothing() -> None:
+    """Where nobody has to be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A version to load: ``start`` makes its instances. ``platform`` names the runtime for metadata.
 
-    Plans with an equal ``source`` load the same thing; ``None`` is equal to nothing.
+    Plans with an equal ``source`` load the same thing; ``None`` is equal to nothing. ``gone`` is called once when
+    nothing made by ``start`` runs any more, or could be made.
     """
 
     name: str
@@ -52,18 +57,21 @@ class Plan:
     settings: ModelSettings
     start: Callable[[], Awaitable[Pool]]
     source: Any = None
+    gone: Callable[[], None] = _nothing
 
 
 @dataclass(slots=True)
 class Record:
     """What is known of a version, loaded or not. ``reason`` says why its newest load failed, and ``step`` what is
-    being done to it now; both are for people and empty where there is nothing to say."""
+    being done to it now; both are for people and empty where there is nothing to say. ``awaited`` says that the
+    server was to have it when it started: it is not ready without."""
 
     name: str
     version: str
     state: State = State.NEW
     reason: str = ""
     step: str = ""
+    awaited: bool = False
 
 
 #: What must be done between a load and the moment that requests find it; whatever it raises undoes the load.
@@ -89,6 +97,7 @@ class Lifecycle:
         self._residency = residency
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._leaving: set[asyncio.Event] = set()
+        self._gone: dict[Model, Callable[[], None]] = {}
 
     async def load_all(self, plans: Sequence[Plan]) -> None:
         """Load these side by side. Failures become records, never exceptions."""
@@ -106,6 +115,7 @@ class Lifecycle:
             same = plan.source is not None and plan.source == current.plan.source
             record = await asyncio.shield(current.task)
             if same:
+                plan.gone()
                 return record
         task = asyncio.create_task(self._load(plan, confirm))
         self._loading[key] = _Loading(plan, task)
@@ -169,7 +179,11 @@ class Lifecycle:
         return record
 
     async def _start(self, plan: Plan, record: Record) -> Model:
-        pool = await plan.start()
+        try:
+            pool = await plan.start()
+        except BaseException:
+            plan.gone()
+            raise
         try:
             stats = self._stats.of(plan.name, plan.version)
             model = Model(plan.name, plan.version, plan.platform, pool, plan.settings, stats, self._clock)
@@ -177,8 +191,9 @@ class Lifecycle:
                 record.step = "warming up"
                 await warm_up(model, plan.settings.warmup)
         except BaseException:
-            pool.close(lambda: None)
+            pool.close(plan.gone)
             raise
+        self._gone[model] = plan.gone
         model.make_room = self._residency.make_room
         return model
 
@@ -193,25 +208,39 @@ class Lifecycle:
     def fail(self, name: str, version: str, reason: str) -> None:
         """Record a version that can't even be tried, so that the index tells about it."""
         self._registry.know(name)
-        self.records[name, version] = Record(name, version, State.FAILED, reason)
+        record = self.records.setdefault((name, version), Record(name, version))
+        record.state, record.reason = State.FAILED, reason
         log.error("model failed to load", extra={"model": name, "version": version, "reason": reason})
 
     async def unload(self, name: str, version: str) -> None:
         """Unpublish, answer what was accepted, give everything back."""
+        gone = self.retire(name, version)
+        if gone is not None:
+            await gone.wait()
+
+    def retire(self, name: str, version: str) -> asyncio.Event | None:
+        """Unpublish; what was accepted is answered, and then the event is set. ``None`` where nothing is loaded."""
         model = self._registry.unpublish(name, version)
         if model is None:
-            return
+            return None
         record = self.records[name, version]
-        record.state = State.DRAINING
-        await self._drain(model).wait()
-        if record.state is State.DRAINING:  # nobody has loaded it again meanwhile
-            record.state = State.UNLOADED
-        log.info("model unloaded", extra={"model": name, "version": version})
+        record.state, record.reason, record.awaited = State.DRAINING, "", False
+
+        def unloaded() -> None:
+            if record.state is State.DRAINING:  # nobody has loaded it again meanwhile
+                record.state = State.UNLOADED
+            log.info("model unloaded", extra={"model": name, "version": version})
+
+        return self._drain(model, unloaded)
 
     async def unload_all(self) -> None:
         """Unload every version; returns when all that was loaded before them has gone, too."""
         await self.cancel_loads()
         await asyncio.gather(*(self.unload(model.name, model.version) for model in list(self._registry)))
+        await self.drained()
+
+    async def drained(self) -> None:
+        """Returns when all that has been unloaded or replaced so far has answered what it had, and has gone."""
         await asyncio.gather(*(event.wait() for event in list(self._leaving)))
 
     def forget(self, name: str, version: str) -> None:
@@ -220,11 +249,13 @@ class Lifecycle:
         if not any(known == name for known, _ in self.records):
             self._registry.forget(name)
 
-    def _drain(self, model: Model) -> asyncio.Event:
+    def _drain(self, model: Model, then: Callable[[], None] = _nothing) -> asyncio.Event:
         gone = asyncio.Event()
         self._leaving.add(gone)
 
         def done() -> None:
+            then()
+            self._gone.pop(model)()
             gone.set()
             self._leaving.discard(gone)
 

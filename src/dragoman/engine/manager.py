@@ -7,9 +7,9 @@ wire, and not where it is written down.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -18,12 +18,20 @@ from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan, Record, State
 from dragoman.engine.model import Model
 from dragoman.engine.traffic import Traffic
-from dragoman.errors import Conflict, InvalidInput, LoadFailed, NotFound
+from dragoman.errors import Conflict, DragomanError, InvalidInput, LoadFailed, NotFound
 
 log = logging.getLogger("dragoman.engine")
 
 #: Earlier defaults of a model that are remembered.
 MOST_BEFORE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A version to load, and what its plan can be made from again."""
+
+    plan: Plan
+    document: Mapping[str, Any]
 
 
 class Manager:
@@ -81,8 +89,7 @@ class Manager:
         async with self._changing(plan.name) as before:
             if plan.version in before.versions and not replaces:
                 raise Conflict(f"model {plan.name!r} has a version {plan.version} already")
-            said = plan.settings
-            wanted = Wanted(plan.version, dict(document), said.instances, said.max_instances)
+            wanted = _wanted(plan, document)
             after = replace(before, versions={**before.versions, plan.version: wanted})
             if self._first_stays and not before.versions:
                 after = replace(after, default=plan.version)
@@ -100,6 +107,55 @@ class Manager:
                 self._take_back(before, plan.version)
                 raise LoadFailed(record.reason)
         return record
+
+    async def exchange(
+        self, name: str, plans: Sequence[Sourced], gone: Collection[str], who: str = ""
+    ) -> list[Record]:
+        """Have these versions instead of those: load ``plans`` side by side, replacing what has the same number, and
+        unload those of ``gone`` once any other version of the model answers.
+
+        Never raises for what can't be loaded: its record says why and stays, what served before goes on, and what was
+        wanted before still is. A version that somebody has made the default, or given a share of the traffic, stays.
+        """
+        async with self._changing(name) as before:
+            lifecycle, registry = self._engine.lifecycle, self._engine.registry
+            default = registry.default(name)
+            records = await asyncio.gather(*(lifecycle.load(sourced.plan) for sourced in plans))
+            versions = dict(before.versions)
+            for sourced, record in zip(plans, records, strict=True):
+                if not record.reason:
+                    versions[record.version] = _wanted(sourced.plan, sourced.document)
+            going: set[str] = set()
+            if not set(registry.versions(name)) <= set(gone):
+                chosen = {before.default, *before.traffic.shares, before.traffic.shadow}
+                going = set(gone) - chosen
+            left = {version: wanted for version, wanted in versions.items() if version not in going}
+            if left != before.versions:
+                earlier = (*before.before, default) if default != registry.default(name) else before.before
+                kept = tuple(version for version in earlier if version in left)
+                try:
+                    changed = replace(before, versions=left, before=kept)
+                    await self._keep(changed, f"load {', '.join(left)}", who)
+                except DragomanError:
+                    for version in left.keys() - before.versions.keys():
+                        lifecycle.retire(name, version)
+                    raise
+            for version in going:
+                lifecycle.retire(name, version)
+        return list(records)
+
+    async def retire(self, name: str, who: str = "") -> None:
+        """Want nothing of a model any more, and let no request find it. Returns when that is written down: what has
+        been accepted is still being answered then. Its records stay, for whoever may load it again."""
+        async with self._changing(name):
+            if name in self._desired:
+                await asyncio.to_thread(self._ledger.erase, name, who)
+                del self._desired[name]
+            registry = self._engine.registry
+            registry.set_traffic(name, Traffic())
+            registry.set_default(name, "")
+            for version in registry.versions(name):
+                self._engine.lifecycle.retire(name, version)
 
     async def unregister(
         self, name: str, version: str = "", who: str = "", *, force: bool = False
@@ -195,9 +251,12 @@ class Manager:
             yield self._desired.get(name, Desired(name))
 
     async def _write(self, desired: Desired, what: str, who: str) -> None:
+        await self._keep(desired, what, who)
+        log.info("model changed", extra={"model": desired.name, "change": what, "who": who or "the operator"})
+
+    async def _keep(self, desired: Desired, what: str, who: str) -> None:
         await asyncio.to_thread(self._ledger.write, desired, what, who)
         self._desired[desired.name] = desired
-        log.info("model changed", extra={"model": desired.name, "change": what, "who": who or "the operator"})
 
     async def _switch(
         self, desired: Desired, version: str, what: str, who: str, *, remember: bool = True
@@ -265,6 +324,11 @@ class Manager:
         record = self._engine.lifecycle.records.get((before.name, version))
         if record is not None and record.state is State.FAILED and version not in before.versions:
             self._engine.lifecycle.forget(before.name, version)
+
+
+def _wanted(plan: Plan, document: Mapping[str, Any]) -> Wanted:
+    said = plan.settings
+    return Wanted(plan.version, dict(document), said.instances, said.max_instances)
 
 
 def _without(traffic: Traffic, versions: Sequence[str]) -> Traffic:

@@ -35,8 +35,12 @@ from dragoman.repository.versions import is_version, missing, wanted
 
 Guess = Callable[[Path], str | None]
 Found = list[ModelSource | Problem]
+ReadArchive = Callable[[Path, ModelSettings], Found]
+#: What has the last word on a model's description, told the model's folder where it has one.
+Configure = Callable[[Description, Path | None], Description]
 
 TRITON_CONFIG: Final = "config.pbtxt"
+EMPTY: Final = "there is no model in the folder"
 LOST_AND_FOUND: Final = "lost+found"  # on every freshly made volume
 PICTURE: Final = """expected one of
 
@@ -50,21 +54,28 @@ PICTURE: Final = """expected one of
 """
 
 
-def read(target: str, defaults: ModelSettings, guess: Guess) -> Found:
+def read_archive(path: Path, defaults: ModelSettings) -> Found:
+    """The one version in an archive, or in a directory that holds what an archive holds."""
+    try:
+        return [source_of(open_model_archive(path), defaults, default_name=name_of(path))]
+    except (ConfigError, OSError) as error:
+        return [_problem(name_of(path), error, path)]
+
+
+def read(target: str, defaults: ModelSettings, guess: Guess, archive: ReadArchive = read_archive) -> Found:
     """Everything at ``target``, by name and rising version; what can't be loaded is a Problem among it.
 
-    ``guess`` tells a file's runtime, or ``None``. Raises ConfigError when there is nothing at ``target``.
+    ``guess`` tells a file's runtime, or ``None``. ``archive`` reads archives, for who looks again and again. Raises
+    ConfigError when there is nothing at ``target``.
     """
     if "://" in target:
         raise ConfigError(f"only local paths can be served, got {target!r}", hint="download the model first")
     path = Path(os.path.abspath(target))  # keeps the name of a symbolic link, which resolve() would follow
     try:
         if target and path.is_file():
-            return (
-                read_archive(path, defaults) if is_archive(path) else read_model_file(path, defaults, guess)
-            )
+            return archive(path, defaults) if is_archive(path) else read_model_file(path, defaults, guess)
         if target and path.is_dir():
-            return _read_directory(path, defaults, guess)
+            return _read_directory(path, defaults, guess, archive)
     except OSError as error:
         raise ConfigError(f"can't read {target!r}: {error.strerror}") from error
     if ":" in target:
@@ -82,24 +93,23 @@ def read_model_file(path: Path, defaults: ModelSettings, guess: Guess) -> Found:
     return [ModelSource(path.stem, "1", path, "", settings, trusted=True)]
 
 
-def read_model(directory: Path, defaults: ModelSettings, guess: Guess) -> Found:
-    """The wanted versions of the model in ``directory``, which is called what the folder is called."""
+def read_model(
+    directory: Path, defaults: ModelSettings, guess: Guess, configure: Configure | None = None
+) -> Found:
+    """The wanted versions of the model in ``directory``, which is called what the folder is called.
+
+    ``configure`` has the last word on what its ``model.toml`` says.
+    """
     name = directory.name
     try:
         check_name(name)
         read_triton_config(directory)
         description = read_description(directory, name, defaults)
-        return list(_read_versions(directory, description, guess))
+        if configure is not None:
+            description = configure(description, directory)
+        return list(read_versions(directory, description, guess))
     except (ConfigError, OSError) as error:
-        return [_problem(name, error, directory)]
-
-
-def read_archive(path: Path, defaults: ModelSettings) -> Found:
-    """The one version in an archive, or in a directory that holds what an archive holds."""
-    try:
-        return [source_of(open_model_archive(path), defaults, default_name=name_of(path))]
-    except (ConfigError, OSError) as error:
-        return [_problem(name_of(path), error, path)]
+        return [_problem(name, error, directory, folder=directory)]
 
 
 def read_triton_config(directory: Path) -> None:
@@ -111,9 +121,9 @@ def read_triton_config(directory: Path) -> None:
         )
 
 
-def _read_directory(directory: Path, defaults: ModelSettings, guess: Guess) -> Found:
+def _read_directory(directory: Path, defaults: ModelSettings, guess: Guess, archive: ReadArchive) -> Found:
     if _is_unpacked(directory):
-        return read_archive(directory, defaults)
+        return archive(directory, defaults)
     folders = [entry for entry in _visible(directory) if entry.is_dir()]
     archives = _archives(directory)
     files = [entry for entry in _model_files(directory, guess) if entry.suffix != ".py"]
@@ -121,15 +131,17 @@ def _read_directory(directory: Path, defaults: ModelSettings, guess: Guess) -> F
     if _is_described(directory) or (not models and _is_single(directory, guess)):
         return read_model(directory, defaults, guess)
     if not models and not files and not archives:
-        return [Problem(directory.name, "there is no model in the folder", PICTURE, path=directory)]
-    found = _read_repository(folders, files, defaults, guess)
-    return _with_archives(found, archives, defaults) if archives else found
+        return [Problem(directory.name, EMPTY, PICTURE, path=directory)]
+    found = _read_repository(folders, files, defaults, guess, archive)
+    return _with_archives(found, archives, defaults, archive) if archives else found
 
 
-def _with_archives(found: Found, archives: list[Path], defaults: ModelSettings) -> Found:
+def _with_archives(
+    found: Found, archives: list[Path], defaults: ModelSettings, archive: ReadArchive
+) -> Found:
     # What an archive is called is known only when it is read: two may hold the same version of one model.
     places = [(entry.name, entry) for entry in found]
-    places += [(archive.name, entry) for archive in archives for entry in read_archive(archive, defaults)]
+    places += [(path.name, entry) for path in archives for entry in archive(path, defaults)]
     result: Found = []
     groups: dict[tuple[str, str, bool], list[tuple[str, ModelSource | Problem]]] = {}
     for place, entry in places:
@@ -146,7 +158,9 @@ def _with_archives(found: Found, archives: list[Path], defaults: ModelSettings) 
     return sorted(result, key=lambda entry: entry.name)
 
 
-def _read_repository(folders: list[Path], files: list[Path], defaults: ModelSettings, guess: Guess) -> Found:
+def _read_repository(
+    folders: list[Path], files: list[Path], defaults: ModelSettings, guess: Guess, archive: ReadArchive
+) -> Found:
     found: dict[str, list[Path]] = {}
     for path in [*folders, *files]:
         found.setdefault(path.name if path in folders else path.stem, []).append(path)
@@ -158,7 +172,7 @@ def _read_repository(folders: list[Path], files: list[Path], defaults: ModelSett
                 Problem(name, f"several models are called {name!r}: {names}", "rename or remove one")
             )
         elif paths[0] in folders and _is_unpacked(paths[0]):
-            result += read_archive(paths[0], defaults)
+            result += archive(paths[0], defaults)
         elif paths[0] in folders:
             result += read_model(paths[0], defaults, guess)
         else:
@@ -166,22 +180,21 @@ def _read_repository(folders: list[Path], files: list[Path], defaults: ModelSett
     return result
 
 
-def _read_versions(
-    directory: Path, description: Description, guess: Guess
-) -> Iterator[ModelSource | Problem]:
+def read_versions(directory: Path, description: Description, guess: Guess) -> Iterator[ModelSource | Problem]:
+    """The wanted versions of a described model. Raises ConfigError for a policy that is none."""
     # A model without numbered folders is its own version 1.
     places = {int(place.name): place for place in _version_directories(directory)} or {1: directory}
     for number in missing(places, description.settings.versions):
         there = ", ".join(map(str, sorted(places)))
         reason = f"version {number} is wanted and not there; there is {there}"
-        yield Problem(directory.name, reason, version=str(number), path=directory)
+        yield Problem(directory.name, reason, version=str(number), path=directory, folder=directory)
     for number in wanted(places, description.settings.versions):
         place = places[number]
         try:
             path = _locate(place, description, guess)
             settings = _with_runtime(description.settings, path, guess, description.entry)
         except (ConfigError, OSError) as error:
-            yield _problem(directory.name, error, place, str(number))
+            yield _problem(directory.name, error, place, str(number), directory)
             continue
         yield ModelSource(
             directory.name,
@@ -193,6 +206,7 @@ def _read_versions(
             description.inputs,
             description.outputs,
             trusted=True,
+            folder=directory,
         )
 
 
@@ -298,10 +312,12 @@ def _visible(directory: Path) -> list[Path]:
     )
 
 
-def _problem(name: str, error: ConfigError | OSError, path: Path, version: str = "") -> Problem:
+def _problem(
+    name: str, error: ConfigError | OSError, path: Path, version: str = "", folder: Path | None = None
+) -> Problem:
     if isinstance(error, ConfigError):
-        return Problem(name, str(error), error.hint, version, path)
-    return Problem(name, f"can't read the folder: {error.strerror}", "", version, path)
+        return Problem(name, str(error), error.hint, version, path, folder)
+    return Problem(name, f"can't read the folder: {error.strerror}", "", version, path, folder)
 
 
 def _near(path: Path) -> str:

@@ -18,6 +18,9 @@ TENSOR_KEYS: Final = ("name", "datatype", "shape", "optional", "labels", "labels
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 ENTRY: Final = re.compile(r"(?:(?P<module>[A-Za-z_][\w.]*|[^:\0]*\.py):)?(?P<name>[A-Za-z_]\w*)")
 
+#: More than the names of any classes.
+LABELS_BYTES: Final = 16 << 20
+
 Table = Mapping[str, Any]
 
 
@@ -28,7 +31,8 @@ class ModelSource:
     ``path`` is an absolute file or folder, or ``None`` when ``entry`` (``module:Class``) is all there is.
     ``settings.runtime`` is empty only where an entry stands without a file. ``inputs`` and ``outputs`` are
     the tables of ``model.toml`` with ``labels_file`` already read into ``labels``. ``trusted`` says that the
-    operator named the place, so that formats that run code may load.
+    operator named the place, so that formats that run code may load. ``folder`` is the model's own folder, where it
+    has one: what else lies there may be part of the model.
     """
 
     name: str
@@ -40,6 +44,7 @@ class ModelSource:
     inputs: tuple[Table, ...] = ()
     outputs: tuple[Table, ...] = ()
     trusted: bool = False
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Problem:
     """A model, or one version of it, that can't be loaded, and why.
 
     ``reason`` and ``hint`` may be shown to clients: they name files as seen from the model's folder. ``path``
-    is for the log. ``version`` is empty where the model as a whole can't be read.
+    is for the log. ``version`` is empty where the model as a whole can't be read. ``folder`` as in ModelSource.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Problem:
     hint: str = ""
     version: str = ""
     path: Path | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +164,25 @@ def _tensor(directory: Path, table: dict[str, Any], kind: str) -> Table:
         return table
     if "labels" in table:
         raise ConfigError(f"{table['name']!r} has both labels and labels_file ({where})")
-    file = _inside(_text(table, "labels_file"), "labels_file")
     rest = {key: value for key, value in table.items() if key != "labels_file"}
-    return {**rest, "labels": _read_labels(directory / file, file)}
+    file = _inside(_text(table, "labels_file"), "labels_file")
+    return {**rest, "labels": _read_labels(directory / file, file, "labels_file")}
 
 
-def _read_labels(path: Path, file: str) -> list[str]:
+def read_labels(directory: Path, file: str, key: str) -> list[str]:
+    """The names of classes in a text file of the model's folder, one a line. ``key`` is what names the file."""
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\0" in file:
+        raise ConfigError(f"{key} must lie in the model's folder, got {file!r}")
+    return _read_labels(directory / file, file, key)
+
+
+def _read_labels(path: Path, file: str, key: str) -> list[str]:
     try:
+        if path.stat().st_size > LABELS_BYTES:
+            raise ConfigError(f"{key} {file!r} has more than {LABELS_BYTES} bytes")
         return path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except OSError as error:
-        raise ConfigError(f"can't read labels_file {file!r}: {error.strerror}") from error
+        raise ConfigError(f"can't read {key} {file!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"labels_file {file!r} is not UTF-8 text") from error
+        raise ConfigError(f"{key} {file!r} is not UTF-8 text") from error

@@ -9,7 +9,8 @@ import itertools
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,14 @@ from dragoman.runtimes.base import Artifact
 
 _serial = itertools.count(1)
 _alone = threading.RLock()  # models load side by side, but ``sys.path`` and ``sys.modules`` are one
+
+
+class _Source(SourceFileLoader):
+    """Compiles the file as it is. Compiled files are told apart by the second and their size: a model that is changed
+    and loaded again at once would be the old one. They also don't belong into a repository."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        raise OSError("nothing that was compiled before is wanted")
 
 
 def find_class(artifact: Artifact, method: str) -> type[Any]:
@@ -51,7 +60,7 @@ def import_file(path: Path) -> ModuleType:
     The file's directory comes first on ``sys.path``: modules that lie beside it can be imported.
     """
     name = f"dragoman_model_{next(_serial)}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"there is no Python file {path.name}")
     _prefer(path.parent)

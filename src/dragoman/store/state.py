@@ -20,8 +20,8 @@ class Version:
     """One version of a model.
 
     ``source`` is where it came from, without passwords and signatures; ``digest`` its SHA-256, hexadecimal; ``path``
-    where it lies on this machine. ``settings`` are those of a ``model.toml``, as JSON has them. ``weight`` is its share
-    of the requests that name no version, beside the other weights. ``changed_*`` are written by the store.
+    where it lies on this machine. ``settings`` are what it can be loaded from again, as JSON has it. ``weight`` is its
+    share of the requests that name no version, beside the other weights. ``changed_*`` are written by the store.
     """
 
     version: str

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, Final
 
 from dragoman import log as logs
-from dragoman.app import App, find_models, run, serve
+from dragoman.app import App, run, serve
 from dragoman.config import (
     LimitSettings,
     LogSettings,
@@ -111,7 +111,7 @@ async def _serve(sock: socket.socket) -> int:
     parent = Parent(channel, order["serving"])
     tasks = [asyncio.create_task(parent.listen()), asyncio.create_task(parent.report())]
     try:
-        app = App(settings, find_models(order["targets"], settings), parent)
+        app = App.serving(order["targets"], settings, parent)
         code = await serve(app, lambda app: channel.send("serving"))
         parent.send_numbers()
     except ConfigError as error:

@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
-from ipaddress import ip_address
 
 from dragoman.errors import ConfigError
 
@@ -13,14 +12,6 @@ def show(host: str, port: int, *, tls: bool = False) -> str:
     """The URL at which this machine reaches what listens there."""
     shown = "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host
     return f"{'https' if tls else 'http'}://{shown}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on ``host``, which is an address or ``localhost``."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:

@@ -504,7 +504,11 @@ def test_a_configuration_tells_the_settings() -> None:
 
 
 def test_the_index_tells_what_there_is() -> None:
-    entries = [IndexEntry("a", "1", True), IndexEntry("b"), IndexEntry("c", "2", False, "unloaded")]
+    entries = [
+        IndexEntry("a", "1", "READY"),
+        IndexEntry("b"),
+        IndexEntry("c", "2", "UNAVAILABLE", "unloaded"),
+    ]
     assert codec.encode_index(entries) == (
         b'[{"name":"a","version":"1","state":"READY"},{"name":"b"},'
         b'{"name":"c","version":"2","state":"UNAVAILABLE","reason":"unloaded"}]'

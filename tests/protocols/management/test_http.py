@@ -228,3 +228,16 @@ def test_models_of_the_start_up_list_are_managed_too(store):
         assert put(client, "/management/models/adder/default", {"version": "1"}).status == 200
         assert added(client) == 1
         np.testing.assert_equal(client.infer("adder", {"x": np.zeros(1)})["y"], [1.0])
+
+
+def test_only_who_has_the_key_is_let_in_and_no_page_of_another_site(store):
+    settings = Settings(management=ManagementSettings(store=str(store), key="a-secret"))
+    with TestClient(settings=settings) as client:
+        bearer = {"Authorization": "Bearer a-secret"}
+        assert client.get("/management/models").status == 401
+        assert client.request("GET", "/management/models", None, {"Authorization": "Bearer x"}).status == 401
+        assert client.request("GET", "/management/models", None, bearer).status == 200
+        foreign = {**bearer, "Origin": "https://elsewhere.example"}
+        body = b'{"source": "adder"}'
+        assert client.request("POST", "/management/models", body, foreign).status == 403
+        assert client.request("POST", "/management/models", body, bearer).status == 200

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dragoman import log as logs
 from dragoman.app import App
+from dragoman.engine.following import load_found
 from dragoman.engine.manager import Manager
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address
@@ -94,7 +95,7 @@ class TorchServe(App):
         self._metrics_log = self._numbers.open_log()
         if self._metrics_log is not None:
             self._metrics_log.start(asyncio.get_running_loop())
-        await self._load()
+        await load_found(self.engine, self.models)
         self.engine.started()
 
     async def stop(self) -> None:

@@ -3,7 +3,6 @@
 from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
-from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound
@@ -29,8 +28,6 @@ class Http:
         router.add(("GET",), "/v2/health/live", self.live, permit=False)
         router.add(("GET",), "/v2/health/ready", self.ready, permit=False)
         router.add(("GET",), "/v2", self.server_metadata)
-        for repository in ("/v2/repository", "/v2/repository/{}"):  # there is one, whatever it is called
-            router.add(("POST",), f"{repository}/index", self.index)
         for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
             router.add(("GET",), model, self.model_metadata)
             router.add(("GET",), f"{model}/ready", self.model_ready, permit=False)
@@ -109,18 +106,6 @@ class Http:
     def model_config(self, http: HttpRequest) -> None:
         model = self._find(http)
         http.respond(200, metadata.encode_config(model.name, model.platform, model.signature, model.settings))
-
-    def index(self, http: HttpRequest) -> None:
-        """Every version in the repository; ``{"ready": true}`` leaves out those that can't answer."""
-        only_ready = metadata.decode_index(http.body)
-        entries = map(self._entry, self._engine.index())
-        http.respond(200, metadata.encode_index([each for each in entries if each.ready or not only_ready]))
-
-    def _entry(self, record: Record) -> metadata.IndexEntry:
-        ready, reason = record.state is State.READY, record.reason
-        if ready and not self._engine.find(record.name, record.version).ready:
-            ready, reason = False, "its workers are being replaced"
-        return metadata.IndexEntry(record.name, record.version, ready, reason)
 
     def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
         try:

@@ -15,6 +15,7 @@ from dragoman.types import Signature, TensorSpec
 EXTENSIONS: Final = (
     "classification",
     "model_repository",
+    "model_repository(unload_dependents)",
     "model_configuration",
     "binary_tensor_data",
     "parameters",
@@ -30,11 +31,11 @@ _FILES: Final = {"python": "model.py", "onnx": "model.onnx", "torch": "model.pt"
 
 
 class IndexEntry(NamedTuple):
-    """One version of a model in the repository. Without one there is only a name, and a reason."""
+    """One version of a model in the repository. Without one there is only a name, and perhaps a reason."""
 
     name: str
     version: str = ""
-    ready: bool = False
+    state: str = ""
     reason: str = ""
 
 
@@ -178,7 +179,7 @@ def encode_index(entries: Iterable[IndexEntry]) -> bytes:
 def _describe_entry(entry: IndexEntry) -> dict[str, str]:
     line = {"name": entry.name}
     if entry.version:
-        line |= {"version": entry.version, "state": "READY" if entry.ready else "UNAVAILABLE"}
+        line |= {"version": entry.version, "state": entry.state}
     if entry.reason:
         line["reason"] = entry.reason
     return line

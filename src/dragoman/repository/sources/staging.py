@@ -146,9 +146,9 @@ class Staging:
 
     def _begin(self) -> None:
         with _locked(self._store):
-            _sweep(self._store)
+            sweep(self._store, PREFIX)
             self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._store))
-            self._lock = _try_lock(self._folder)
+            self._lock = try_lock(self._folder)
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -210,14 +210,15 @@ def _move(staged: Path, goal: Path) -> bool:
     return True
 
 
-def _sweep(store: Path) -> None:
-    for folder in store.glob(f"{PREFIX}*"):
-        if (lock := _try_lock(folder)) is not None:
+def sweep(store: Path, prefix: str) -> None:
+    """Remove the folders that killed processes have left: those whose lock nobody holds."""
+    for folder in store.glob(f"{prefix}*"):
+        if (lock := try_lock(folder)) is not None:
             discard(folder)
             os.close(lock)
 
 
-def _try_lock(folder: Path) -> int | None:
+def try_lock(folder: Path) -> int | None:
     """A descriptor that holds the folder's lock; ``None`` when somebody else does, or it has no locks."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
