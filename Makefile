@@ -7,6 +7,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 # PyTorch is big, so it joins in only when asked for: `make demo EXTRAS=torch`, `make test TORCH=1`, or where CI is set.
 EXTRAS ?=
 TORCH ?= $(CI)
+LONG ?=
 TORCH_VERSION ?= 2.13.0
 
 .PHONY: demo test check bench clean
@@ -14,8 +15,8 @@ TORCH_VERSION ?= 2.13.0
 demo: $(VENV)/.demo$(EXTRAS:%=-%)  ## serve the example models, ask them in every dialect, keep serving (ARGS=--once: don't)
 	@$(BIN)/dragoman demo $(ARGS)
 
-test: check  ## everything CI runs
-	$(BIN)/python -m pytest $(ARGS)
+test: check  ## everything CI runs (LONG=1: and the long forms of some tests)
+	LONG_TESTS=$(LONG) $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## style, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -179,3 +179,37 @@ def _on_a_terminal(folder, environ) -> str:
         os.close(ours)
         assert process.wait(LIMIT) == 0
     return seen.decode()
+
+
+MODEL = """
+class Model:
+    inputs = {"x": ("FP32", [1])}
+    outputs = {"x": ("FP32", [1])}
+
+    def predict(self, x):
+        return x
+"""
+
+
+def test_models_are_loaded_when_clients_ask_for_them(folder):
+    for name in ("one", "two"):
+        (folder / "models" / name / "1").mkdir(parents=True)
+        (folder / "models" / name / "1" / "model.py").write_text(MODEL)
+    with Server(folder, "models", "--control", "explicit", "--load-model", "one") as server:
+        states = [
+            (entry["name"], entry.get("state"))
+            for entry in json.loads(server.ask("POST", "/v2/repository/index")[1])
+        ]
+        assert states == [("one", "READY"), ("two", None)]
+        assert server.ask("POST", "/v2/repository/models/two/load")[0] == 200
+        assert server.ask("GET", "/v2/models/two/ready")[0] == 200
+
+
+def test_models_that_come_into_an_empty_folder_are_served(folder):
+    (folder / "models").mkdir()
+    with Server(folder, "models", "--control", "poll", "--poll-interval", "100ms") as server:
+        assert server.ask("GET", "/v2/health/ready")[0] == 200
+        (folder / "models" / "new").mkdir()
+        (folder / "models" / "new" / "model.py").write_text(MODEL)
+        server.wait_for("model ready")
+        assert server.ask("GET", "/v2/models/new/ready")[0] == 200

@@ -20,7 +20,7 @@ FOLDERS = ("v2", "kserve")
 CASES = {folder: read_cases(Path(__file__).parent / folder) for folder in FOLDERS}
 LIVE = [(folder, case) for folder in FOLDERS for case in CASES[folder]]
 #: Conversations: exchanges that build on each other, and with what else is promised.
-TALKS = {"control": read_cases(Path(__file__).parent / "control")}
+TALKS = {folder: read_cases(Path(__file__).parent / folder) for folder in ("control", "uploads")}
 ALL = [*LIVE, *((folder, case) for folder, cases in TALKS.items() for case in cases)]
 IDS = [f"{folder}/{case.id}" for folder, case in ALL]
 
@@ -43,13 +43,16 @@ def test_the_live_server_answers_as_promised(servers, folder, case):
     assert differences(answer, case.expected) == []
 
 
-def test_the_live_server_keeps_up_a_conversation_about_loading_and_unloading(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("folder", "trusts"), [("control", True), ("uploads", False)])
+def test_the_live_server_keeps_up_a_conversation_about_loading_and_unloading(
+    tmp_path, monkeypatch, folder, trusts
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_control_repository(tmp_path / "models")
-    control = ServerSettings(control="explicit", load_model=("*",), trust_uploads=True)
+    control = ServerSettings(control="explicit", load_model=("*",), trust_uploads=trusts)
     wrong = {}
     with TestClient(str(tmp_path / "models"), settings=Settings(server=control), strict=False) as server:
-        for case in TALKS["control"]:
+        for case in TALKS[folder]:
             server.call(server.app.engine.lifecycle.drained)
             if found := differences(send(server.app.port, to_bytes(case)), case.expected):
                 wrong[case.name] = found
@@ -81,7 +84,12 @@ def test_every_case_has_a_name_of_its_own(folder):
 
 def test_there_are_as_many_cases_as_there_were():
     cases = CASES | TALKS
-    assert {folder: len(cases[folder]) for folder in cases} == {"v2": 206, "kserve": 90, "control": 33}
+    assert {folder: len(cases[folder]) for folder in cases} == {
+        "v2": 206,
+        "kserve": 90,
+        "control": 33,
+        "uploads": 1,
+    }
     assert len(PURE) > 100
 
 

@@ -44,21 +44,23 @@ class OpenLoop:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __enter__(self) -> "OpenLoop":
-        self._stop = threading.Event()
+        self._end: float | None = None
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="open loop")
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self._end = time.monotonic()
         self._thread.join()
 
     async def _run(self) -> None:
         start, sent, tasks = time.monotonic(), 0, []
         kinds = itertools.cycle(self.kinds)
-        while not self._stop.is_set():
-            while sent < (time.monotonic() - start) * self.rate:
+        ended = False
+        while not ended:  # a loop that was late catches up, at the end, too
+            ended = self._end is not None
+            while sent < ((self._end or time.monotonic()) - start) * self.rate:
                 tasks.append(asyncio.create_task(self._ask(next(kinds), start + sent / self.rate)))
                 sent += 1
             await asyncio.sleep(0.5 / self.rate)
