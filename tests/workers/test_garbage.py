@@ -25,7 +25,7 @@ from tests.workers.load import Load
 
 COMMANDS = ["garbage_eventfds", "garbage_socket", "garbage_frames", "close_fds"]
 #: How many liars of each kind there are.
-TURNS = 8
+TURNS = 5
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -22,7 +22,7 @@ from typing import Final
 #: The environment variable that carries a mark: ``<server's mark>.<worker's mark>``, sixteen hexadecimal digits each.
 MARK: Final = "DRAGOMAN_WORKER"
 #: The limits that carry it, and how /proc tells them.
-_CARRIERS: Final = (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MSGQUEUE)
+_CARRIERS: Final = [getattr(resource, f"RLIMIT_{name}", -1) for name in ("SIGPENDING", "MSGQUEUE")]
 _TOLD: Final = re.compile(
     rb"^Max pending signals +(\d+).*^Max msgqueue size +(\d+)", re.MULTILINE | re.DOTALL
 )
