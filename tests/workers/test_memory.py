@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.faulty import Front, alive, memory_of, refused_softly, served, until
+from dragoman.config import ModelSettings, Settings
+from dragoman.testing import TestClient
+from tests.profiles.archives import write_archive
+from tests.workers.faulty import Front, alive, exits_in, memory_of, refused_softly, served, until
 from tests.workers.load import Load
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -41,6 +44,30 @@ def test_native_code_that_finds_no_memory_says_so(one):
     """R4: C++ throws, nobody catches, and the process aborts."""
     assert "died (oom)" in one.ask("oom_c").json()["error"]
     assert one.exits == {"oom": 1}
+
+
+HANDLER = """
+import os
+kept = []
+
+def handle(data, context):
+    for row in data or ():
+        while bytes(row["body"]) == b"more":
+            kept.append(bytearray(1 << 24))
+    return data and [str(os.getpid())] * len(data)
+"""
+
+
+def test_a_handler_answers_as_with_torchserve_and_its_process_is_replaced(tmp_path):
+    """R4: 507 is TorchServe's word for it."""
+    archive = write_archive(tmp_path, "hungry", HANDLER)
+    settings = Settings(models=ModelSettings(max_memory=1 << 30))
+    with TestClient(str(archive), settings=settings) as client:
+        pid = client.request("POST", "/predictions/hungry", b"pid").body
+        answer = client.request("POST", "/predictions/hungry", b"more")
+        assert (answer.status, answer.json()["message"]) == (507, "Out of resources")
+        until(lambda: client.request("POST", "/predictions/hungry", b"pid").body != pid)
+        assert exits_in(client.get("/metrics").body.decode()) == {"recycled": 1}
 
 
 def test_the_kernel_prefers_the_workers_when_memory_runs_out(front):

@@ -144,7 +144,8 @@ class _Guard:
         while True:
             counting = any(self._most.values())
             ready = {fd for fd, _ in poll.poll(_TICK * 1000 if counting else None)}
-            if not self._hear() if told in ready else end in ready:
+            gone = not self._hear() if told in ready else end in ready
+            if gone:
                 kill([*self._most, self._server])
                 return
             if counting:
