@@ -472,14 +472,14 @@ class Note:
 class Front(Server):
     """The command with the steady model, in a process of its own. Settings are those of the model."""
 
-    def __init__(self, folder, target="Steady", cgroup=None, **settings):
+    def __init__(self, folder, target="Steady", *flags, cgroup=None, **settings):
         (folder / "app.py").write_text(MODEL)
         self.folder = folder
         if cgroup is not None:
             joining = ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(cgroup / "cgroup.procs"))
             self.command = (*joining, *self.command)
         environ = {f"DRAGOMAN_MODELS__{name.upper()}": str(value) for name, value in settings.items()}
-        super().__init__(folder, f"app.py:{target}", **environ)
+        super().__init__(folder, f"app.py:{target}", *flags, **environ)
 
     @property
     def pid(self):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dragoman import cli
-from tests.workers.faulty import SLACK, Front, alive, refused_softly, served, state_of, until
+from tests.workers.faulty import SLACK, Front, refused_softly, served, state_of, until
 from tests.workers.load import Load, p99
 
 
@@ -223,10 +223,17 @@ def test_files_are_given_back(tmp_path):
         assert count() <= before + 2
 
 
-def test_the_number_of_exits_survives_a_second_life(one):
-    """Numbers are of a model, not of its workers: they only grow."""
+def test_the_number_of_exits_outlives_the_model(one):
     one.ask("kill")
     until(one.works)
     one.unload()
     assert one.exits == {"sigkill": 1}
-    assert not alive(0)
+
+
+def test_deaths_in_several_server_processes_add_up(tmp_path):
+    with Front(tmp_path, "Steady", "--processes", "2") as front:
+        for number, pid in enumerate(front.workers, start=1):
+            os.kill(pid, signal.SIGKILL)
+            until(lambda number=number: front.exits == {"sigkill": number})
+        assert [front.exits for _ in range(8)] == [{"sigkill": 2}] * 8
+        until(lambda: len(front.workers) == 2)

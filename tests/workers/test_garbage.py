@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dragoman.errors import WorkerDied
 from dragoman.types import InferRequest, InferResponse, Signature, Tensor, TensorSpec
@@ -18,6 +20,7 @@ from dragoman.workers import guard
 from dragoman.workers.crash import Reason
 from dragoman.workers.messages import encode_outcomes, encode_part
 from dragoman.workers.process import ProcessInstance, ProcessPlan
+from dragoman.workers.shared import Damaged, Ring
 from dragoman.workers.signatures import describe_signature
 from tests.workers import garbler
 from tests.workers.faulty import memory_of, until
@@ -32,7 +35,7 @@ COMMANDS = [
     "close_fds",
 ]
 #: How many liars of each kind there are.
-TURNS = 8
+TURNS = 5
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -97,6 +100,28 @@ def belongings(front):
         "threads": len(os.listdir(f"/proc/{front.pid}/task")),
         "memory": memory_of(front.pid),
     }
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1024), st.binary(min_size=1, max_size=12)), min_size=1, max_size=8),
+    st.integers(1, 5),
+)
+def test_whatever_is_in_a_ring_is_read_or_refused(pieces, count):
+    """R11: positions, sizes and frames overwritten at random."""
+    writer = Ring.create()
+    reader = Ring(os.dup(writer.fd))
+    try:
+        for size in (1, 60, 500):
+            writer.write([bytes(size)], size)
+        for at, piece in pieces:
+            os.pwrite(writer.fd, piece, at)
+        for _ in range(count):
+            assert isinstance(reader.read(), bytes)
+    except Damaged:
+        pass
+    finally:
+        reader.close()
+        writer.close()
 
 
 SIGNATURE = Signature((TensorSpec("x", "FP64", (1,)),), (TensorSpec("y", "FP64", (-1,)),))

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.faulty import Front, alive, memory_of, refused_softly, served, until
+from dragoman.config import ModelSettings, Settings
+from dragoman.testing import TestClient
+from tests.profiles.archives import write_archive
+from tests.workers.faulty import Front, alive, exits_in, memory_of, refused_softly, served, until
 from tests.workers.load import Load
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -19,7 +22,7 @@ def test_a_model_at_its_limit_ends_alone_and_memory_is_the_reason(tmp_path):
     """R4"""
     with Front(tmp_path, instances=2, max_memory="1GiB") as front:
         with Load(front.url) as load:
-            until(lambda: len(load.answers) >= 80)
+            until(lambda: len(load.answers) >= 40)
             before = memory_of(front.pid)
             (number,) = load.ask("oom")
             until(lambda: load.answer(number))
@@ -41,6 +44,30 @@ def test_native_code_that_finds_no_memory_says_so(one):
     """R4: C++ throws, nobody catches, and the process aborts."""
     assert "died (oom)" in one.ask("oom_c").json()["error"]
     assert one.exits == {"oom": 1}
+
+
+HANDLER = """
+import os
+kept = []
+
+def handle(data, context):
+    for row in data or ():
+        while bytes(row["body"]) == b"more":
+            kept.append(bytearray(1 << 24))
+    return data and [str(os.getpid())] * len(data)
+"""
+
+
+def test_a_handler_answers_as_with_torchserve_and_its_process_is_replaced(tmp_path):
+    """R4: 507 is TorchServe's word for it."""
+    archive = write_archive(tmp_path, "hungry", HANDLER)
+    settings = Settings(models=ModelSettings(max_memory=1 << 30))
+    with TestClient(str(archive), settings=settings) as client:
+        pid = client.request("POST", "/predictions/hungry", b"pid").body
+        answer = client.request("POST", "/predictions/hungry", b"more")
+        assert (answer.status, answer.json()["message"]) == (507, "Out of resources")
+        until(lambda: client.request("POST", "/predictions/hungry", b"pid").body != pid)
+        assert exits_in(client.get("/metrics").body.decode()) == {"recycled": 1}
 
 
 def test_the_kernel_prefers_the_workers_when_memory_runs_out(front):
@@ -96,8 +123,8 @@ def test_the_kernels_kill_is_told_from_any_other(tmp_path):
 
 def test_ten_workers_are_replaced_under_load_and_nobody_notices(tmp_path):
     """R10: ten megabytes are lost with every request; the processes are replaced between two of them."""
-    with Front(tmp_path, instances=2, max_rss="200MB") as front:
-        with Load(front.url, rate=20.0, command="leak_10mb") as load:
+    with Front(tmp_path, instances=2, max_rss="120MB") as front:
+        with Load(front.url, command="leak_10mb") as load:
             until(lambda: front.exits.get("recycled", 0) >= 10, 120)
         assert {answer.status for answer in load.ledger()} == {200}
         assert front.exits.keys() == {"recycled"}

@@ -15,14 +15,14 @@ def test_no_output_is_taken_for_an_answer(one, command):
 
 
 def test_a_million_lines_a_second_disturb_nobody(front):
-    """R7: for five seconds, while the other worker and the server work on."""
+    """R7: for three seconds, while the other worker and the server work on."""
     with Load(front.url) as load:
-        until(lambda: len(load.answers) >= 200)
+        until(lambda: len(load.answers) >= 120)
         before = list(load.answers.values())
-        (number,) = load.ask("many_lines", 5e6)
+        (number,) = load.ask("many_lines", 3e6)
         until(lambda: load.answer(number), 60)
         done = len(load.answers)
-        until(lambda: len(load.answers) >= done + 80)
+        until(lambda: len(load.answers) >= done + 60)
     answers = load.ledger()
     assert {answer.status for answer in answers} == {200}
     assert not front.exits
@@ -31,11 +31,11 @@ def test_a_million_lines_a_second_disturb_nobody(front):
     during = [
         a for a in answers if len(before) < a.number and a.due < printing.time and a.number not in mates
     ]
-    assert len(during) >= 150
+    assert len(during) >= 90
     assert p99(during) <= 2 * p99(before) + SLACK
 
     told = [event for event in front.events if event["logger"] == "dragoman.output"]
     lines = [event for event in told if event["event"].startswith("a line of output")]
     left_out = sum(event["lines"] for event in told if event["event"] == "lines of output left out")
-    assert len(lines) <= 100 * 7
-    assert len(lines) + left_out == pytest.approx(5_000_000, abs=100)
+    assert len(lines) <= 100 * 6
+    assert len(lines) + left_out == pytest.approx(3_000_000, abs=100)

@@ -22,7 +22,7 @@ from typing import Final
 #: The environment variable that carries a mark: ``<server's mark>.<worker's mark>``, sixteen hexadecimal digits each.
 MARK: Final = "DRAGOMAN_WORKER"
 #: The limits that carry it, and how /proc tells them.
-_CARRIERS: Final = (resource.RLIMIT_SIGPENDING, resource.RLIMIT_MSGQUEUE)
+_CARRIERS: Final = [getattr(resource, f"RLIMIT_{name}", -1) for name in ("SIGPENDING", "MSGQUEUE")]
 _TOLD: Final = re.compile(
     rb"^Max pending signals +(\d+).*^Max msgqueue size +(\d+)", re.MULTILINE | re.DOTALL
 )
@@ -144,7 +144,8 @@ class _Guard:
         while True:
             counting = any(self._most.values())
             ready = {fd for fd, _ in poll.poll(_TICK * 1000 if counting else None)}
-            if not self._hear() if told in ready else end in ready:
+            gone = not self._hear() if told in ready else end in ready
+            if gone:
                 kill([*self._most, self._server])
                 return
             if counting:
