@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -140,11 +141,11 @@ class ModelMetrics:
 
     def add(self, snapshot: Iterable[Sequence[Any]]) -> None:
         """Take in another one's snapshot."""
-        for name, kind, unit, labels, value, time, counts in snapshot:
+        for name, kind, unit, labels, value, when, counts in snapshot:
             found = tuple((key, text) for key, text in labels)
             metric = self._find(name, kind, unit, found)
             if metric is not None:
-                metric.add(found, value, time, counts)
+                metric.add(found, value, when, counts)
 
     def _find(self, name: str, kind: str, unit: str, labels: Labels) -> Metric | None:
         """The metric, if it is of that kind and there is room for one more series."""
@@ -182,6 +183,7 @@ class Pending:
         self._lock = threading.Lock()
         self._there = threading.Event()
         self._values: list[Value] = []
+        self._gauges: list[Gauge] = []
         self._places: dict[_Key, int] = {}  # of the values that are summed up
         self._known: dict[_Key, _Key | None] = {}  # what becomes of the series that have been seen
         self.left_out = 0  #: values that found no room
@@ -199,12 +201,22 @@ class Pending:
         if not self._there.is_set():
             self._there.set()
 
+    def gauge(self, value: Value) -> "Gauge":
+        """A gauge that is set all the time: only where it stands when somebody looks counts, whatever ``each`` says."""
+        with self._lock:
+            gauge = Gauge(self._there, self._settle(value))
+            self._gauges.append(gauge)
+        return gauge
+
     def take(self) -> list[Value]:
         """All that is there, oldest first."""
         with self._lock:
             values, self._values = self._values, []
             self._places.clear()
             self._there.clear()
+            now = time.time()
+            for gauge in self._gauges:
+                values += gauge.take(now)
         return values
 
     def wait(self) -> None:
@@ -253,6 +265,29 @@ class Pending:
             log.warning("metric %.200r can't be shown: its name, a label or its kind is none", value.name)
             return None
         return value[:4]
+
+
+class Gauge:
+    """Where one series stands; set by the thread that runs the model."""
+
+    __slots__ = ("_key", "_there", "_value")
+
+    def __init__(self, there: threading.Event, key: "_Key | None") -> None:
+        self._there = there
+        self._key = key
+        self._value: float | None = None
+
+    def set(self, value: float) -> None:
+        self._value = value
+        if not self._there.is_set():
+            self._there.set()
+
+    def take(self, now: float) -> list[Value]:
+        """What it was set to since the last time, if it was."""
+        value, self._value = self._value, None
+        if value is None or self._key is None:
+            return []
+        return [Value(*self._key, value, "", now)]
 
 
 _Key = tuple[str, str, str, Labels]

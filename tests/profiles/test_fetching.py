@@ -18,7 +18,7 @@ from tests.profiles.running import INFERENCE, MANAGEMENT, serving, until
 from tests.repository.archives import header, raw_tar, tar_of, tarred_members, zipped, zipped_members
 from tests.repository.sources.conftest import canary, host
 from tests.repository.sources.hosts import listing, moved, text, unchanged
-from tests.repository.sources.test_http import S1
+from tests.repository.sources.test_http import INSIDE
 
 __all__ = ["canary", "host"]  # fixtures
 
@@ -88,7 +88,7 @@ def nothing_happens(running):
     )
 
 
-@pytest.mark.parametrize("url", S1.split())
+@pytest.mark.parametrize("url", INSIDE.split())
 def test_no_request_leads_into_the_servers_own_network(plain, canary, url):
     """S1"""
     # row: private-addresses

@@ -37,6 +37,7 @@ class Model:
     handle: Handle
     context: Context
     finish: Callable[[Any], Any]
+    told: Callable[[float], None]  #: how many milliseconds a batch has taken
     version: str
     envelope: str = ""
     decode: bool = True
@@ -98,7 +99,7 @@ class Call:
             context.metrics.flush()
             return [PredictionFailed(items.message, items.status) for _ in self._batch]
         taken = round((time.perf_counter() - self._started) * 1000, 2)
-        context.metrics.add_time("PredictionTime", taken, None, "ms")
+        self._model.told(taken)
         context.metrics.flush()
         return [self._answer(place, item) for place, item in enumerate(items)]
 

@@ -98,7 +98,7 @@ class ContinuousBatch(RunningBatch):
         finally:
             context.cl_socket = None
         taken = round((time.perf_counter() - started) * 1000, 2)
-        context.metrics.add_time("PredictionTime", taken, None, "ms")
+        self._model.told(taken)
         context.metrics.flush()
         return list(self._sort(running, items))
 

@@ -1,7 +1,7 @@
 """A handler's own metrics: what it finds as ``context.metrics``, and where the values it gives them go."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dragoman.compat.ts.metrics.caching_metric import CachingMetric
@@ -38,6 +38,18 @@ def make_metrics(artifact: Artifact) -> tuple[MetricsCacheYamlImpl, Pending]:
 
     metrics.take_values(take)
     return metrics, pending
+
+
+def time_predictions(metrics: MetricsCacheYamlImpl, pending: Pending) -> Callable[[float], None]:
+    """What is told how long each batch took, in milliseconds: TorchServe's ``PredictionTime``.
+
+    Every batch has this metric, so it gets the short way, unless it is to be written out.
+    """
+    name, unit = "PredictionTime", "ms"
+    if metrics.written:
+        return lambda taken: metrics.add_time(name, taken, None, unit)
+    labels = (("ModelName", str(metrics.model_name)), ("Level", "Model"))
+    return pending.gauge(Value(name, "gauge", UNITS[unit], labels, 0.0)).set
 
 
 def _read(file: str | None, declared: Mapping[str, Sequence[Any]]) -> MetricsCacheYamlImpl:

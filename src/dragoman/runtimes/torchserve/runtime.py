@@ -24,7 +24,7 @@ from dragoman.runtimes.options import check_options
 from dragoman.runtimes.torchserve.calling import Call, Model, Outcome, together
 from dragoman.runtimes.torchserve.continuous import ContinuousBatch
 from dragoman.runtimes.torchserve.finding import find_handle, prefer
-from dragoman.runtimes.torchserve.measuring import make_metrics
+from dragoman.runtimes.torchserve.measuring import make_metrics, time_predictions
 from dragoman.types import InferRequest, InferResponse, Signature
 
 _OPTIONS: Final = {
@@ -90,7 +90,9 @@ class TorchServeRuntime(Runtime):
             context.header_key_sequence_start,
             context.header_key_sequence_end,
         )
-        self._model = Model(handle, context, self.finish, artifact.version, envelope, decode, names)
+        assert self.metrics is not None
+        told = time_predictions(context.metrics, self.metrics)
+        self._model = Model(handle, context, self.finish, told, artifact.version, envelope, decode, names)
 
     @classmethod
     def load(cls, artifact: Artifact) -> "TorchServeRuntime":
