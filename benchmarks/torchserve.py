@@ -1,7 +1,9 @@
 """The same archives served by ``dragoman torchserve`` and by TorchServe itself, if there is one.
 
 Both read one config.properties but for its ports, have one worker a model, ask nobody for a key and measure no
-host. TorchServe gets a longer warm-up, for its JVM. Without a TorchServe the columns about it stay empty:
+host. A JVM compiles what is used, so there are two rows for each archive: one for servers that were started just now
+and have had a second of load, and one for servers that have had ten. Without a TorchServe the columns about it
+stay empty:
 
     python -m venv ts && ts/bin/pip install torchserve==0.12.0 torch torch-model-archiver psutil pyyaml
     TORCHSERVE_PYTHON=ts/bin/python python benchmarks/run.py --cases torchserve
@@ -31,7 +33,8 @@ _CONFIGURATION: Final = """
 default_workers_per_model=1
 disable_system_metrics=true
 """
-#: Seconds of load before the first figure: a JVM compiles what is used.
+#: Seconds of load before the first figure: of servers that were just started, and of such as have been up for a while.
+_FRESH: Final = 1
 _WARM: Final = 10
 
 
@@ -59,16 +62,23 @@ def find() -> Path | None:
 
 def torchserve(options: Options) -> Table:
     """archives: an echo with 8 connections, 2 ms + 10 µs an item in batches of up to 32 with 32 connections"""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        store = Path(folder, "store")
-        store.mkdir()
-        for load in _LOADS:
-            _archive(load.archive, store)
-        ours = stack.enter_context(_ours(Path(folder, "ours"), store))
-        theirs = None
-        if options.torchserve is not None:
-            theirs = stack.enter_context(_theirs(options.torchserve, Path(folder, "theirs"), store))
-        return [_compare(load, options, ours, theirs) for load in _LOADS]
+    rows: Table = []
+    for load in _LOADS:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            store = Path(folder, "store")
+            store.mkdir()
+            for each in _LOADS:
+                _archive(each.archive, store)
+            servers = [stack.enter_context(_ours(Path(folder, "ours"), store))]
+            if options.torchserve is not None:
+                servers.append(
+                    stack.enter_context(_theirs(options.torchserve, Path(folder, "theirs"), store))
+                )
+            rows += [
+                _compare(load, servers, _FRESH, 1, options.seconds),
+                _compare(load, servers, _WARM, options.rounds, options.seconds),
+            ]
+    return rows
 
 
 def torchserve_start(options: Options) -> Table:
@@ -95,13 +105,11 @@ def torchserve_start(options: Options) -> Table:
     ]
 
 
-def _compare(load: Load, options: Options, ours: Server, theirs: Server | None) -> dict[str, Any]:
-    servers = [server for server in (ours, theirs) if server is not None]
+def _compare(load: Load, servers: Sequence[Server], warm: int, times: int, seconds: int) -> dict[str, Any]:
     for server in servers:
-        run(server.port, load.request, load.connections, _WARM if server is theirs else 1, cores()[1])
+        run(server.port, load.request, load.connections, warm, cores()[1])
     rounds = [
-        [measure(server, load.request, load.connections, options.seconds) for server in servers]
-        for _ in range(options.rounds)
+        [measure(server, load.request, load.connections, seconds) for server in servers] for _ in range(times)
     ]
 
     def of(place: int, figure: str, digits: int | None = None) -> float | str:
@@ -111,13 +119,12 @@ def _compare(load: Load, options: Options, ours: Server, theirs: Server | None) 
         return round(found, digits)
 
     def ratio(figure: str) -> float | str:
-        if theirs is None:
-            return "–"
-        return round(median(_ratio(each, figure) for each in rounds), 2)
+        return round(median(_ratio(each, figure) for each in rounds), 2) if len(servers) > 1 else "–"
 
     return {
         "archive": load.archive,
         "connections": load.connections,
+        "warm-up s": warm,
         "requests/s": of(0, "rate"),
         "torchserve": of(1, "rate"),
         "ratio": ratio("rate"),
