@@ -1,11 +1,10 @@
 """A model that dies again and again: it is tried less and less often, refused at once, and taken back by itself."""
 
 import itertools
-import statistics
 import time
 
-from tests.workers.faulty import refused_softly, seconds_of, served, until
-from tests.workers.load import Load
+from tests.workers.faulty import SLACK, refused_softly, seconds_of, served, until
+from tests.workers.load import Load, p99
 
 
 def test_a_model_that_dies_on_load_is_refused_at_once_and_taken_back_when_it_is_repaired(front):
@@ -31,7 +30,9 @@ def test_a_model_that_dies_on_load_is_refused_at_once_and_taken_back_when_it_is_
     refused = [answer for answer in answers if opened < answer.due < looping]
     assert len(refused) >= 90
     assert all(refused_softly(answer) and b"died 5 times in 60 s" in answer.body for answer in refused)
-    assert statistics.median(answer.seconds for answer in refused) <= 0.01
+    seconds = sorted(answer.seconds for answer in refused)
+    assert seconds[len(seconds) // 10] <= 0.01  # nothing is waited for: what takes longer is a busy machine
+    assert p99(refused) <= 0.01 + SLACK
 
     assert {answer.status for answer in answers if answer.due > repaired + 1} == {200}
 
