@@ -17,7 +17,7 @@ import orjson
 
 from dragoman.config import Settings
 from dragoman.engine.engine import Engine, by_name
-from dragoman.engine.following import REPOSITORY, UPLOAD, Follower, told, versions_of
+from dragoman.engine.following import REPOSITORY, UPLOAD, Follower
 from dragoman.engine.lifecycle import Record
 from dragoman.engine.manager import Desired, Manager
 from dragoman.engine.polling import Poller
@@ -246,7 +246,7 @@ class Control:
             return await self._offer(desired.name, Overrides(config))
         if offer is None:
             raise NotFound(f"there is no model {desired.name!r} in the repository")
-        return versions_of(offer, versions)
+        return offer.only(versions)
 
 
 def _accept(offer: Offer, failures: dict[str, str]) -> None:
@@ -256,5 +256,5 @@ def _accept(offer: Offer, failures: dict[str, str]) -> None:
     if "" in failures:
         raise Unreadable(failures[""])
     if not offer.versions:
-        raise NoVersion("; ".join(map(told, offer.problems)))
+        raise NoVersion("; ".join(problem.told for problem in offer.problems))
     raise VersionsFailed(offer.name, failures)

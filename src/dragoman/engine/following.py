@@ -6,7 +6,7 @@ the model answers.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -116,7 +116,7 @@ class Follower:
 
     def _note(self, problem: Problem) -> str:
         """Let the index and the log tell of what can't even be tried."""
-        reason = told(problem)
+        reason = problem.told
         serving = self._engine.registry.versions(problem.name)
         if problem.version in serving or (serving and not problem.version):
             labels = {"model": problem.name, "version": problem.version, "reason": reason}
@@ -131,20 +131,10 @@ async def load_found(engine: Engine, found: Iterable[ModelSource | Problem]) -> 
     plans: list[Plan] = []
     for entry in found:
         if isinstance(entry, Problem):
-            engine.lifecycle.fail(entry.name, entry.version, told(entry))
+            engine.lifecycle.fail(entry.name, entry.version, entry.told)
         else:
             plans.append(plan(entry))
     await engine.lifecycle.load_all(plans)
-
-
-def told(problem: Problem) -> str:
-    """Why a model can't be tried, for people."""
-    return f"{problem.reason} ({problem.hint})" if problem.hint else problem.reason
-
-
-def versions_of(offer: Offer, versions: Sequence[str]) -> Offer:
-    """Of an offer only these versions."""
-    return replace(offer, versions={name: offer.versions[name] for name in versions})
 
 
 def _scaled(source: ModelSource, scale: Mapping[str, Wanted]) -> ModelSource:

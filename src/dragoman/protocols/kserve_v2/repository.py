@@ -46,7 +46,7 @@ def describe(records: Iterable[Record], only_ready: bool) -> list[IndexEntry]:
             record.name,
             record.version,
             _STATES[record.state] if record.version else "",
-            "unloaded" if record.state is State.UNLOADED else record.reason,
+            "unloaded" if record.state is State.UNLOADED and record.version else record.reason,
         )
         for record in records
         if record.state is State.READY or not only_ready
