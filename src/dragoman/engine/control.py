@@ -17,7 +17,7 @@ import orjson
 
 from dragoman.config import Settings
 from dragoman.engine.engine import Engine, by_name
-from dragoman.engine.following import REPOSITORY, UPLOAD, Follower
+from dragoman.engine.following import REPOSITORY, UPLOAD, Follower, accept
 from dragoman.engine.lifecycle import Record
 from dragoman.engine.manager import Desired, Manager
 from dragoman.engine.polling import Poller
@@ -28,9 +28,6 @@ from dragoman.errors import (
     InvalidInput,
     LoadFailed,
     NotFound,
-    NoVersion,
-    Unreadable,
-    VersionsFailed,
 )
 from dragoman.repository.cache import cache_directory
 from dragoman.repository.offers import Offer, Offers, Repository, offers
@@ -179,7 +176,7 @@ class Control:
     async def _load(self, offer: Offer, overrides: Overrides, who: str) -> None:
         document = {**REPOSITORY, **({"config": overrides.config} if overrides.config else {})}
         if not self._follower.is_current(offer):
-            _accept(offer, await self._follower.follow(offer, who, document))
+            accept(offer, await self._follower.follow(offer, who, document))
         self._follower.forget({offer.name: offer}, offer.name)
 
     async def _load_upload(self, name: str, overrides: Overrides, who: str) -> None:
@@ -192,7 +189,7 @@ class Control:
             failures = await self._follower.follow(offer, who, UPLOAD, upload)
         finally:
             await asyncio.to_thread(upload.release)
-        _accept(offer, failures)
+        accept(offer, failures)
 
     def _with_dependents(self, name: str) -> list[str]:
         """The model and all that need it, each before those that need it."""
@@ -247,14 +244,3 @@ class Control:
         if offer is None:
             raise NotFound(f"there is no model {desired.name!r} in the repository")
         return offer.only(versions)
-
-
-def _accept(offer: Offer, failures: dict[str, str]) -> None:
-    """Raise what came of a load, unless it is as it should be."""
-    if not failures:
-        return
-    if "" in failures:
-        raise Unreadable(failures[""])
-    if not offer.versions:
-        raise NoVersion("; ".join(problem.told for problem in offer.problems))
-    raise VersionsFailed(offer.name, failures)

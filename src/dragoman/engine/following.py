@@ -15,6 +15,7 @@ from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan, State
 from dragoman.engine.manager import Manager, Sourced, Wanted
 from dragoman.engine.planning import plan
+from dragoman.errors import NoVersion, Unreadable, VersionsFailed
 from dragoman.repository.offers import Offer, Offers, Version
 from dragoman.repository.spec import ModelSource, Problem
 from dragoman.repository.uploads import Upload
@@ -124,6 +125,17 @@ class Follower:
         else:
             self._engine.lifecycle.fail(problem.name, problem.version, reason)
         return reason
+
+
+def accept(offer: Offer, failures: Mapping[str, str]) -> None:
+    """Raise a LoadFailed for what ``follow`` has returned, unless all is as it should be."""
+    if not failures:
+        return
+    if "" in failures:
+        raise Unreadable(failures[""])
+    if not offer.versions:
+        raise NoVersion("; ".join(problem.told for problem in offer.problems))
+    raise VersionsFailed(offer.name, failures)
 
 
 async def load_found(engine: Engine, found: Iterable[ModelSource | Problem]) -> None:
