@@ -95,6 +95,8 @@ class ThreadInstance:
         return self.loaded.result()
 
     def _work(self) -> None:
+        if not self.loaded.set_running_or_notify_cancel():
+            return  # nobody wants it any more
         try:
             runtime = self._load()
         except (
