@@ -286,10 +286,13 @@ class TestMistakes:
         for ask in (
             lambda: client.get_inference_statistics("Echo"),
             lambda: client.get_system_shared_memory_status(),
-            lambda: client.load_model("Echo"),
             lambda: client.get_trace_settings(),
         ):
             assert refused(ask).status() == "404"
+
+    def test_what_the_operator_does_not_offer_is_one_too(self, client):
+        for ask in (lambda: client.load_model("Echo"), lambda: client.unload_model("Echo")):
+            assert refused(ask).status() == "403"
 
 
 def refused(ask) -> InferenceServerException:

@@ -7,6 +7,7 @@ import pytest
 
 from dragoman.engine.lifecycle import State
 from dragoman.errors import (
+    Conflict,
     Forbidden,
     InvalidInput,
     NotFound,
@@ -690,3 +691,38 @@ def test_models_of_another_kind_in_the_ledger_are_left_alone(models):
         assert State.FAILED not in {record.state for record in desk.engine.index()}
 
     explicit(scenario, models, ledger=ledger)
+
+
+def test_the_default_before_a_load_can_be_gone_back_to(models):
+    write(models)
+    describe(models, "versions = 'latest:2'")
+
+    async def scenario(desk):
+        await desk.control.load("m")
+        for version in (2, 3):
+            write(models, f"m/{version}", version)
+            await desk.control.load("m")
+        assert await desk.ask() == 3
+        assert await desk.manager.roll_back("m") == "2"
+        assert await desk.ask() == 2
+        write(models, "m/4", 4)
+        await desk.control.load("m")
+        assert await desk.ask() == 2  # who has gone back stays there until somebody says otherwise
+        with pytest.raises(Conflict, match="no earlier default that is still loaded"):
+            await desk.manager.roll_back("m")
+
+    explicit(scenario, models)
+
+
+def test_unloading_a_model_that_failed_at_the_start_makes_the_server_ready(models):
+    write(models, broken=BROKEN)
+    describe(models, "max_batch = 'x'", "unreadable")
+
+    async def scenario(desk):
+        assert not desk.engine.ready
+        for name in ("m", "unreadable"):
+            await desk.control.unload(name)
+        assert desk.engine.ready
+        assert await desk.index() == {"m/1": "UNLOADED", "unreadable/": "UNLOADED"}
+
+    explicit(scenario, models, load_model=("*",))

@@ -41,7 +41,7 @@ def test_new_changed_and_removed_models_are_followed(models):
     write(models, "b/1", 2)
 
     async def scenario(desk):
-        assert LOADS == [1, 2]
+        assert sorted(LOADS) == [1, 2]
         write(models, "c/1", 3)
         write(models, "b/1", 4)
         shutil.rmtree(models / "a")
@@ -88,7 +88,7 @@ def test_what_is_being_copied_is_left_alone(models):
         assert desk.engine.registry.versions("m") == ["1"]
         await desk.look(1)
         assert await desk.ask() == 2
-        assert LOADS == [1, 2]
+        assert sorted(LOADS) == [1, 2]
 
     polling(scenario, models)
 

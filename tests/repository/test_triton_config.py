@@ -1,18 +1,22 @@
 """Triton's configurations: every field is known, what can be done is done, and what can't is told."""
 
-import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor as F
+from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.protocols.kserve_v2.metadata import encode_config
+from dragoman.repository import fields
 from dragoman.repository.fields import Enum, Kind, Many, Map, Message, Scalar, check
 from dragoman.repository.spec import Description
 from dragoman.repository.triton_config import check_config, configure, parse_config
@@ -65,8 +69,6 @@ def kind_of_proto(message: Any) -> Any:
     """A message of the published definition, in the same form."""
 
     def of_field(field: Any) -> Any:
-        from google.protobuf.descriptor import FieldDescriptor as F
-
         names = {F.TYPE_STRING: "STRING", F.TYPE_BOOL: "BOOL", F.TYPE_FLOAT: "FLOAT", F.TYPE_DOUBLE: "FLOAT"}
         names |= {
             F.TYPE_INT32: "INT32",
@@ -82,8 +84,6 @@ def kind_of_proto(message: Any) -> Any:
             assert [value.number for value in field.enum_type.values] == [*range(len(field.enum_type.values))]
             kind = tuple(value.name for value in field.enum_type.values)
         else:
-            from dragoman.repository import fields
-
             kind = getattr(fields, names[field.type]).name
         return [kind] if field.is_repeated else kind
 
@@ -94,28 +94,26 @@ def kind_of_proto(message: Any) -> Any:
 
 
 def published() -> Any:
-    """Triton's client's own definition, by itself: KServe's client, in the same process, has names of the rest."""
-    package = importlib.util.find_spec("tritonclient")
-    assert package is not None
-    (folder,) = package.submodule_search_locations or ()
-    path = Path(folder, "grpc", "model_config_pb2.py")
-    spec = importlib.util.spec_from_file_location("model_config_pb2", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """ModelConfig as tritonclient has it, in a pool of its own: other clients define messages of the same names."""
+    code = (
+        "import sys, tritonclient.grpc.model_config_pb2 as m;"
+        " sys.stdout.buffer.write(m.DESCRIPTOR.serialized_pb)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(done.stdout)
+    return pool.FindMessageTypeByName("inference.ModelConfig")
 
 
 def test_the_fields_are_those_of_the_published_definition() -> None:
-    assert kind_of(MODEL_CONFIG) == kind_of_proto(published().ModelConfig.DESCRIPTOR)
+    assert kind_of(MODEL_CONFIG) == kind_of_proto(published())
 
 
 def values_of(kind: Kind) -> st.SearchStrategy[Any]:
     """Whatever a field may hold."""
     if isinstance(kind, Message):
-        fields = {name: values_of(inner) for name, inner in kind.fields.items()}
-        chosen = st.fixed_dictionaries({}, optional=fields)
+        optional = {name: values_of(inner) for name, inner in kind.fields.items()}
+        chosen = st.fixed_dictionaries({}, optional=optional)
         return chosen.map(lambda found: _one_of_each_choice(found, kind))
     if isinstance(kind, Many):
         return st.lists(values_of(kind.of), max_size=2)
@@ -458,8 +456,8 @@ def test_what_the_server_tells_of_a_model_is_a_configuration_that_loads_the_same
     found = configure(told, "m", PLAIN)
     got = found.description
     assert found.remarks == ()
-    fields = ("runtime", "instances", "max_batch", "max_delay", "versions")
-    assert [getattr(got.settings, name) for name in fields] == [getattr(said, name) for name in fields]
+    compared = ("runtime", "instances", "max_batch", "max_delay", "versions")
+    assert [getattr(got.settings, name) for name in compared] == [getattr(said, name) for name in compared]
     inputs = [(s["name"], s["datatype"], tuple(s["shape"]), s.get("optional", False)) for s in got.inputs]
     assert inputs == [(s.name, s.datatype, s.shape, s.optional) for s in signature.inputs]
     outputs = [(s["name"], s["datatype"], tuple(s["shape"])) for s in got.outputs]

@@ -165,6 +165,26 @@ def test_a_load_that_fails_raises_what_it_raised():
     asyncio.run(scenario())
 
 
+def test_a_model_that_nobody_waits_for_any_more_is_closed_when_it_has_loaded():
+    begun, go_on, runtime = threading.Event(), threading.Event(), Echo()
+
+    def load():
+        begun.set()
+        go_on.wait(10)
+        return runtime
+
+    async def scenario():
+        loading = asyncio.create_task(pool.start_here("m", load))
+        await asyncio.to_thread(begun.wait, 10)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        go_on.set()
+        assert await asyncio.to_thread(runtime.closed.wait, 10)
+
+    asyncio.run(scenario())
+
+
 def test_nothing_of_a_request_outlives_its_answer():
     async def scenario():
         made = await pool.start_here("m", Echo)

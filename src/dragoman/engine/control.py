@@ -18,7 +18,7 @@ import orjson
 from dragoman.config import Settings
 from dragoman.engine.desired import Desired, Wanted
 from dragoman.engine.engine import Engine, by_name
-from dragoman.engine.following import REPOSITORY, UPLOAD, Follower, told, versions_of
+from dragoman.engine.following import REPOSITORY, UPLOAD, Follower, accept
 from dragoman.engine.lifecycle import Record
 from dragoman.engine.manager import Manager
 from dragoman.engine.polling import Poller
@@ -29,9 +29,6 @@ from dragoman.errors import (
     InvalidInput,
     LoadFailed,
     NotFound,
-    NoVersion,
-    Unreadable,
-    VersionsFailed,
 )
 from dragoman.repository.cache import cache_directory
 from dragoman.repository.offers import Offer, Offers, Repository, offers
@@ -189,7 +186,7 @@ class Control:
     async def _load(self, offer: Offer, overrides: Overrides, who: str) -> None:
         document = {**REPOSITORY, **({"config": overrides.config} if overrides.config else {})}
         if not self._follower.is_current(offer):
-            _accept(offer, await self._follower.follow(offer, who, document))
+            accept(offer, await self._follower.follow(offer, who, document))
         self._follower.forget({offer.name: offer}, offer.name)
 
     async def _load_upload(self, name: str, overrides: Overrides, who: str) -> None:
@@ -202,7 +199,7 @@ class Control:
             failures = await self._follower.follow(offer, who, UPLOAD, upload)
         finally:
             await asyncio.to_thread(upload.release)
-        _accept(offer, failures)
+        accept(offer, failures)
 
     def _with_dependents(self, name: str) -> list[str]:
         """The model and all that need it, each before those that need it."""
@@ -260,15 +257,4 @@ class Control:
             return await self._offer(desired.name, Overrides(config))
         if offer is None:
             raise NotFound(f"there is no model {desired.name!r} in the repository")
-        return versions_of(offer, versions)
-
-
-def _accept(offer: Offer, failures: dict[str, str]) -> None:
-    """Raise what came of a load, unless it is as it should be."""
-    if not failures:
-        return
-    if "" in failures:
-        raise Unreadable(failures[""])
-    if not offer.versions:
-        raise NoVersion("; ".join(map(told, offer.problems)))
-    raise VersionsFailed(offer.name, failures)
+        return offer.only(versions)

@@ -6,7 +6,7 @@ the model answers.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,7 @@ from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan, State
 from dragoman.engine.manager import Manager, Sourced
 from dragoman.engine.planning import plan
+from dragoman.errors import NoVersion, Unreadable, VersionsFailed
 from dragoman.repository.offers import Offer, Offers, Version
 from dragoman.repository.spec import ModelSource, Problem
 from dragoman.repository.uploads import Upload
@@ -117,7 +118,7 @@ class Follower:
 
     def _note(self, problem: Problem) -> str:
         """Let the index and the log tell of what can't even be tried."""
-        reason = told(problem)
+        reason = problem.told
         serving = self._engine.registry.versions(problem.name)
         if problem.version in serving or (serving and not problem.version):
             labels = {"model": problem.name, "version": problem.version, "reason": reason}
@@ -127,25 +128,26 @@ class Follower:
         return reason
 
 
+def accept(offer: Offer, failures: Mapping[str, str]) -> None:
+    """Raise a LoadFailed for what ``follow`` has returned, unless all is as it should be."""
+    if not failures:
+        return
+    if "" in failures:
+        raise Unreadable(failures[""])
+    if not offer.versions:
+        raise NoVersion("; ".join(problem.told for problem in offer.problems))
+    raise VersionsFailed(offer.name, failures)
+
+
 async def load_found(engine: Engine, found: Iterable[ModelSource | Problem]) -> None:
     """Load all that was found, side by side. Failures become records, never exceptions."""
     plans: list[Plan] = []
     for entry in found:
         if isinstance(entry, Problem):
-            engine.lifecycle.fail(entry.name, entry.version, told(entry))
+            engine.lifecycle.fail(entry.name, entry.version, entry.told)
         else:
             plans.append(plan(entry))
     await engine.lifecycle.load_all(plans)
-
-
-def told(problem: Problem) -> str:
-    """Why a model can't be tried, for people."""
-    return f"{problem.reason} ({problem.hint})" if problem.hint else problem.reason
-
-
-def versions_of(offer: Offer, versions: Sequence[str]) -> Offer:
-    """Of an offer only these versions."""
-    return replace(offer, versions={name: offer.versions[name] for name in versions})
 
 
 def _scaled(source: ModelSource, scale: Mapping[str, Wanted]) -> ModelSource:

@@ -219,12 +219,17 @@ class Lifecycle:
             await gone.wait()
 
     def retire(self, name: str, version: str) -> asyncio.Event | None:
-        """Unpublish; what was accepted is answered, and then the event is set. ``None`` where nothing is loaded."""
+        """Unpublish; what was accepted is answered, and then the event is set. ``None`` where nothing is loaded; a
+        load that failed is forgiven."""
         model = self._registry.unpublish(name, version)
-        if model is None:
+        record = self.records.get((name, version))
+        if record is not None:
+            record.reason, record.awaited = "", False
+            if record.state is State.FAILED:
+                record.state = State.UNLOADED
+        if model is None or record is None:
             return None
-        record = self.records[name, version]
-        record.state, record.reason, record.awaited = State.DRAINING, "", False
+        record.state = State.DRAINING
 
         def unloaded() -> None:
             if record.state is State.DRAINING:  # nobody has loaded it again meanwhile

@@ -154,8 +154,9 @@ class Manager:
             registry = self._engine.registry
             registry.set_traffic(name, Traffic())
             registry.set_default(name, "")
-            for version in registry.versions(name):
-                self._engine.lifecycle.retire(name, version)
+            lifecycle = self._engine.lifecycle
+            for version in [version for known, version in lifecycle.records if known == name]:
+                lifecycle.retire(name, version)
 
     async def unregister(
         self, name: str, version: str = "", who: str = "", *, force: bool = False

@@ -52,6 +52,10 @@ class Offer:
         places += [problem.folder for problem in self.problems]
         return next((place for place in places if place is not None), None)
 
+    def only(self, versions: Iterable[str]) -> "Offer":
+        """The same with these versions, which it has."""
+        return replace(self, versions={version: self.versions[version] for version in versions})
+
     def tells_of(self, version: str) -> bool:
         """Whether there is anything to say of a version; "" is the model as a whole."""
         return version in self.versions or any(problem.version == version for problem in self.problems)

@@ -62,6 +62,11 @@ class Problem:
     path: Path | None = None
     folder: Path | None = None
 
+    @property
+    def told(self) -> str:
+        """Reason and hint as one text."""
+        return f"{self.reason} ({self.hint})" if self.hint else self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class Description:

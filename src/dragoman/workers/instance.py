@@ -133,7 +133,8 @@ class ThreadInstance:
         return self.loaded.result()
 
     def _work(self) -> None:
-        self.loaded.set_running_or_notify_cancel()  # who gives it up closes it: a load can't be broken off
+        if not self.loaded.set_running_or_notify_cancel():
+            return  # nobody wants it any more
         try:
             runtime = self._load()
         except (

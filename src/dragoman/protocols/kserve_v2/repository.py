@@ -49,7 +49,7 @@ def describe(
 
 def _describe(record: Record, answers: bool) -> IndexEntry:
     state, reason = _STATES[record.state] if record.version else "", record.reason
-    if record.state is State.UNLOADED:
+    if record.state is State.UNLOADED and record.version:
         reason = "unloaded"
     elif record.state is State.READY and not answers:
         state, reason = "UNAVAILABLE", "its workers are being replaced"
