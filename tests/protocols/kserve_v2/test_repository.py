@@ -85,8 +85,13 @@ def test_an_index_has_tritons_states():
         Record("e", "1", State.FAILED, "broken"),
         Record("f", "", State.FAILED, "unreadable"),
         Record("g", ""),
+        Record("h", "1", State.READY),
     ]
-    assert json.loads(encode_index(describe(records, only_ready=False))) == [
+
+    def answers(record):
+        return record.name != "h"
+
+    assert json.loads(encode_index(describe(records, False, answers))) == [
         {"name": "a", "version": "1", "state": "READY"},
         {"name": "a", "version": "2", "state": "READY", "reason": "could not be loaded again"},
         {"name": "b", "version": "1", "state": "LOADING"},
@@ -95,5 +100,6 @@ def test_an_index_has_tritons_states():
         {"name": "e", "version": "1", "state": "UNAVAILABLE", "reason": "broken"},
         {"name": "f", "reason": "unreadable"},
         {"name": "g"},
+        {"name": "h", "version": "1", "state": "UNAVAILABLE", "reason": "its workers are being replaced"},
     ]
-    assert [entry.version for entry in describe(records, only_ready=True)] == ["1", "2"]
+    assert [entry.version for entry in describe(records, True, answers)] == ["1", "2"]
