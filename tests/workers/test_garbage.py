@@ -28,7 +28,7 @@ from tests.workers.load import Load
 
 COMMANDS = ["garbage_eventfds", "garbage_socket", "garbage_frames", "close_fds"]
 #: How many liars of each kind there are.
-TURNS = 5
+TURNS = 4
 
 
 @pytest.mark.parametrize("command", COMMANDS)
