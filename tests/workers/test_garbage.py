@@ -35,7 +35,7 @@ COMMANDS = [
     "close_fds",
 ]
 #: How many liars of each kind there are.
-TURNS = 5
+TURNS = 4
 
 
 @pytest.mark.parametrize("command", COMMANDS)
