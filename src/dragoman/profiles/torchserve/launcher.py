@@ -2,9 +2,9 @@
 
 ::
 
-    inference  8080   predictions, /ping            the inference key
-    management 8081   /models, /v1/models, /token   the management key; for /token the API key
-    metrics    8082   /metrics                      no key
+    inference  8080   predictions, /wfpredict, /ping            the inference key
+    management 8081   /models, /v1/models, /workflows, /token   the management key; for /token the API key
+    metrics    8082   /metrics                                  no key
 
 Addresses that are equal share one listener with the routes of all.
 """
@@ -32,8 +32,10 @@ from dragoman.profiles.torchserve.registrar import Registrar
 from dragoman.profiles.torchserve.settings import Configuration
 from dragoman.profiles.torchserve.store import Registered
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
+from dragoman.profiles.torchserve.workflows import Workflows
 from dragoman.protocols import torchserve
 from dragoman.protocols.torchserve.codec import SequenceHeaders
+from dragoman.protocols.torchserve.management import WorkflowHttp
 from dragoman.scheduling.scheduler import LoopClock
 from dragoman.transport import address as addresses
 from dragoman.transport.http import HttpServer
@@ -133,7 +135,12 @@ class TorchServe(App):
         routers = [(said.inference, Router())]
         inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
-        management = Management(self._registrar, doors, model_api=said.model_api, headers=said.cors)
+        flows = Workflows(self.engine, self._registrar, said)
+        workflows = WorkflowHttp(flows, model_api=said.model_api, headers=said.cors)
+        workflows.add_inference_routes(routers[0][1], doors.guard("inference", workflows.answering))
+        management = Management(
+            self._registrar, workflows, doors, model_api=said.model_api, headers=said.cors
+        )
         metrics = Metrics(self.engine, said.metrics_mode, said.system_metrics, said.cors)
         for address, api in ((said.management, management), (said.metrics, metrics)):
             if address is None:

@@ -112,7 +112,7 @@ def _workers(
         return least, most
     if request is not None:
         count = configuration.default_workers if request.initial_workers is None else request.initial_workers
-        return max(0, count), max(0, count)
+        return max(0, count), max(0, count, request.most_workers or 0)
     least = _first(_positive(configured, "minWorkers"), configuration.workers)
     return least, max(least, _first(_positive(configured, "maxWorkers"), configuration.workers))
 

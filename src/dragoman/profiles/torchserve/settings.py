@@ -63,6 +63,7 @@ class Configuration:
     cors: tuple[tuple[str, str], ...] = ()
     max_request_size: int
     model_store: Path
+    workflow_store: Path
     load_models: tuple[tuple[str, str], ...] = ()
     models: Tables = field(default_factory=dict)
     default_workers: int  #: as configured; 0 is automatic
@@ -162,6 +163,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     warnings, notes = _remarks(values)
     warnings += of.warnings
     store = _model_store(of, directory)
+    workflows = of.text("workflow_store")
     inference = parse_address(of.text("inference_address"), "inference_address", (80, 443))
     management = parse_address(of.text("management_address"), "management_address", (8081, 8444))
     metrics = parse_address(of.text("metrics_address"), "metrics_address", (8082, 8445))
@@ -184,6 +186,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         cors=_cors(of),
         max_request_size=of.integer("max_request_size"),
         model_store=store,
+        workflow_store=directory / workflows if workflows else store,
         load_models=_from_snapshot(snapshot) or parse_models(of.text("load_models")),
         models=snapshot or _tables(of.table("models")),
         default_workers=of.integer("default_workers_per_model"),
@@ -266,8 +269,6 @@ def _remarks(values: Mapping[str, str]) -> tuple[list[str], list[str]]:
         if key is None:
             near = suggest(name, BY_NAME)
             warnings.append(f"unknown key {name!r} is ignored" + (f": {near}" if near.endswith("?") else ""))
-        elif name == "workflow_store" and value == values.get("model_store"):
-            continue  # as every snapshot has it
         elif key.use is Use.LATER and value.strip() != key.default:
             warnings.append(f"{name} has no effect: {key.meaning}")
         elif key.use is Use.NOTHING:
