@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--log-config", metavar="FILE", help="accepted; there is no log4j here")
     add("--cpp-log-config", metavar="FILE", help="accepted; there is no C++ backend here")
     add("--foreground", action="store_true", help="stay in the foreground; logs go to standard error")
-    add("--no-config-snapshots", "--ncs", action="store_true", help="do not start from the last snapshot")
+    add("--no-config-snapshots", "--ncs", action="store_true", help="read and write no snapshots")
     add("--plugins-path", "--ppath", metavar="DIR", help="accepted; Java plugins can't run here")
     add("--disable-token-auth", "--dt", action="store_true", help="ask nobody for a key")
     add(

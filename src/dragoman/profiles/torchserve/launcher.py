@@ -24,12 +24,13 @@ from dragoman import log as logs
 from dragoman.app import App
 from dragoman.engine.engine import Engine
 from dragoman.engine.manager import Manager
-from dragoman.errors import ConfigError
+from dragoman.errors import ConfigError, StorageFailed
 from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.profiles.torchserve.management import Management, Metrics
-from dragoman.profiles.torchserve.registrar import Registrar
+from dragoman.profiles.torchserve.registrar import Registrar, desired_at_start
 from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.snapshots import Snapshots
 from dragoman.profiles.torchserve.store import Registered
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.profiles.torchserve.workflows import Workflows
@@ -70,12 +71,15 @@ class TorchServe(App):
         self.listeners: list[Listener] = []
         self._registered = models
         self._registrar: Registrar
+        self._snapshots: Snapshots | None = None
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
 
     def build(self) -> None:
         self.engine = Engine(LoopClock(asyncio.get_running_loop()))
-        self.manager = Manager(self.engine, first_stays=True)
+        said = self.configuration
+        self._snapshots = Snapshots(said.snapshot_folder, said.properties) if said.snapshots else None
+        self.manager = Manager(self.engine, self._snapshots, first_stays=True)
         self._registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
         access = logs.access if self.settings.log.access else None
         for address, router in self._routers():
@@ -91,6 +95,7 @@ class TorchServe(App):
             await self._open(listener)
             log.info("listening", extra={"url": listener.url})
         self.port = self.listeners[0].port
+        await asyncio.to_thread(self._open_snapshots)
         await self._load()
         self.engine.started()
 
@@ -105,6 +110,7 @@ class TorchServe(App):
                 Path(listener.address.path).unlink(missing_ok=True)
         self.remove_keys()
         await self._registrar.stop()
+        await asyncio.to_thread(self._close_snapshots)
         await self.engine.close()
 
     def remove_keys(self) -> None:
@@ -119,6 +125,21 @@ class TorchServe(App):
     @property
     def in_flight(self) -> int:
         return sum(listener.server.in_flight for listener in self.listeners)
+
+    def _open_snapshots(self) -> None:
+        """From now on changes are written down, if they can be."""
+        if self._snapshots is not None:
+            try:
+                self._snapshots.start(desired_at_start(self._registered))
+            except StorageFailed as error:
+                log.warning("changes are forgotten when the server ends", extra={"reason": error.message})
+
+    def _close_snapshots(self) -> None:
+        if self._snapshots is not None:
+            try:
+                self._snapshots.stop()
+            except StorageFailed as error:
+                log.error("the last snapshot is missing", extra={"reason": error.message})
 
     def _routers(self) -> list[tuple[Address, Router]]:
         """The routes of each address; the inference one is first."""

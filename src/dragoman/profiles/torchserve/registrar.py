@@ -25,6 +25,7 @@ from dragoman.errors import (
 from dragoman.profiles.torchserve.catalogue import Catalogue
 from dragoman.profiles.torchserve.obtaining import Obtained, obtain, sources_of
 from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.snapshots import PART_OF
 from dragoman.profiles.torchserve.store import Registered, default_versions, register
 from dragoman.protocols.torchserve import errors
 from dragoman.protocols.torchserve.management import Registration, Said, Scaling, refusals
@@ -50,10 +51,8 @@ class Registrar(Catalogue):
         self._configuration = configuration
         self._sources = sources_of(configuration)
         self._tasks: set[asyncio.Task[None]] = set()
-        for name, default in default_versions(self._models.values()).items():
-            mine = [model for model in self._models.values() if model.source.name == name]
-            versions = {model.source.version: _wanted(model) for model in mine}
-            manager.adopt(Desired(name, versions, default))
+        for desired in desired_at_start(self._models.values()).values():
+            manager.adopt(desired)
 
     async def register(self, asked: Registration, who: str, part_of: str = "") -> Said:
         """Read and load a model, perhaps as a part of a workflow.
@@ -209,6 +208,16 @@ class Registrar(Catalogue):
         task.add_done_callback(self._tasks.discard)
 
 
+def desired_at_start(models: Iterable[Registered]) -> dict[str, Desired]:
+    """What the start-up list wants, by name."""
+    models = list(models)
+    found: dict[str, Desired] = {}
+    for name, default in default_versions(models).items():
+        mine = [model for model in models if model.source.name == name]
+        found[name] = Desired(name, {model.source.version: _wanted(model) for model in mine}, default)
+    return found
+
+
 def document_of(model: Registered) -> dict[str, Any]:
     """What is written down of a version: enough to read it again, and to see whether it is the same."""
     serving = model.serving
@@ -222,6 +231,7 @@ def document_of(model: Registered) -> dict[str, Any]:
         "responseTimeout": serving.response_timeout,
         "startupTimeout": serving.startup_timeout,
         "registered": round(model.since),
+        PART_OF: model.part_of,
     }
 
 

@@ -6,7 +6,7 @@ Reads one file and nothing else; what a key means is in ``keys``, what a model's
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
 from dragoman.profiles.torchserve.values import Network, Values, truth
 
 DEFAULT_FILE: Final = "config.properties"
+SNAPSHOTS: Final = "config"  # in the folder of logs
 ENVELOPES: Final = ("", "body", "json", "kserve", "kservev2")
 _SEQUENCE_KEYS: Final = tuple(f"ts_header_key_sequence_{part}" for part in ("id", "start", "end"))
 DEFAULT_SEQUENCE_HEADERS: Final = tuple(BY_NAME[key].default for key in _SEQUENCE_KEYS)
@@ -87,6 +88,10 @@ class Configuration:
     allowed_networks: tuple[Network, ...] = ()  #: that models may be fetched from, though they are not public
     metrics_mode: str
     system_metrics: bool
+    snapshots: bool = True  #: whether changes are written down
+    snapshot_folder: Path
+    from_snapshot: bool = False  #: ``models`` are those of a snapshot, which say all there is to say
+    properties: Mapping[str, str] = field(default_factory=dict)  #: the same as texts, for the next snapshot
     file: str = ""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -125,7 +130,9 @@ def load(line: CommandLine, environ: Mapping[str, str], directory: Path) -> Conf
         values |= _from_environment(environ, truth(values.get("use_env_allowed_urls", "false")))
     if environ.get("TS_OPEN_INFERENCE_PROTOCOL") == "oip":
         values["ts_open_inference_protocol"] = "true"
-    return read(values, directory, file="" if file is None else str(file))
+    configuration = read(values, directory, file="" if file is None else str(file))
+    folder = directory / environ.get("LOG_LOCATION", "logs") / SNAPSHOTS
+    return replace(configuration, snapshots=not line.no_config_snapshots, snapshot_folder=folder)
 
 
 def find_file(line: CommandLine, environ: Mapping[str, str], directory: Path) -> Path | None:
@@ -135,7 +142,7 @@ def find_file(line: CommandLine, environ: Mapping[str, str], directory: Path) ->
         if not (directory / named).is_file():
             raise Missing(f"--ts-config file not found: {named}")
         return directory / named
-    snapshots = directory / environ.get("LOG_LOCATION", "logs") / "config"
+    snapshots = directory / environ.get("LOG_LOCATION", "logs") / SNAPSHOTS
     if not line.no_config_snapshots and snapshots.is_dir():
         # Their names begin with the time they were written at.
         found = sorted(snapshots.glob("*.cfg"), key=lambda snapshot: snapshot.name)
@@ -210,6 +217,9 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         allowed_networks=of.networks("allowed_networks"),
         metrics_mode=of.choice("metrics_mode", METRICS_MODES),
         system_metrics=not of.boolean("disable_system_metrics"),
+        snapshot_folder=directory / "logs" / SNAPSHOTS,
+        from_snapshot=bool(snapshot),
+        properties={name: value for name, value in values.items() if name != "model_snapshot"},
         file=file,
         warnings=tuple(warnings),
         notes=tuple(notes),

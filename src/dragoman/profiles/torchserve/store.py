@@ -107,6 +107,7 @@ def register(
     configured = configuration.models.get(source.name, {}).get(source.version, {})
     yaml = archive.yaml.settings if _has_yaml(archive) else None
     serving = resolve(yaml, configured, asked, configuration)
+    written = configured.get("runtimeType") if asked is None else None
     settings = replace(serving.settings(configuration.settings().models), runtime=source.settings.runtime)
     options = {**source.options, **_options(configuration, serving)}
     return Registered(
@@ -114,7 +115,7 @@ def register(
         serving,
         obtained.url,
         obtained.path,
-        (request.runtime or archive.manifest.runtime).lower(),
+        str(request.runtime or written or archive.manifest.runtime).lower(),
         archive.digest,
         obtained.brought,
         part_of=part_of,
