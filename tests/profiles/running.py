@@ -50,7 +50,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(directory, **values):
+def serving(directory, configuration=None, **values):
     store = directory / "store"
     store.mkdir(exist_ok=True)
     addresses = {f"{name}_address": "http://127.0.0.1:0" for name in ("inference", "management", "metrics")}
@@ -61,7 +61,8 @@ def serving(directory, **values):
         **addresses,
         **values,
     }
-    configuration = read({name: value for name, value in said.items() if value is not None}, directory)
+    if configuration is None:
+        configuration = read({name: value for name, value in said.items() if value is not None}, directory)
     running = Running(TorchServe(configuration, find_models(configuration), directory), directory)
     thread = threading.Thread(target=running.loop.run_forever)
     thread.start()

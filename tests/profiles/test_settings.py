@@ -61,6 +61,7 @@ HONOURED = {
     "cors_allowed_headers": ("X-A", lambda s: s.cors == (("access-control-allow-headers", "X-A"),)),
     "max_request_size": ("77", lambda s: s.settings().limits.body_bytes == 77),
     "model_store": ("other", lambda s: s.model_store.name == "other"),
+    "workflow_store": ("other", lambda s: s.workflow_store.name == "other"),
     "load_models": ("a=a.mar,b.mar", lambda s: s.load_models == (("a", "a.mar"), ("", "b.mar"))),
     "models": ('{"a":{"1.0":{"batchSize":4}}}', lambda s: s.models["a"]["1.0"]["batchSize"] == 4),
     "model_snapshot": (

@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--ts-config", metavar="FILE", help="config.properties")
     add("--model-store", metavar="DIR", help="folder of model archives (needed, here or in the file)")
-    add("--workflow-store", metavar="DIR", help="accepted; workflows are not served yet")
+    add("--workflow-store", metavar="DIR", help="folder of workflow archives (the model store)")
     add(
         "--models",
         nargs="+",
@@ -229,8 +229,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--log-config", metavar="FILE", help="accepted; there is no log4j here")
     add("--cpp-log-config", metavar="FILE", help="accepted; there is no C++ backend here")
     add("--foreground", action="store_true", help="stay in the foreground; logs go to standard error")
-    add("--no-config-snapshots", "--ncs", action="store_true", help="do not start from the last snapshot")
+    add("--no-config-snapshots", "--ncs", action="store_true", help="read and write no snapshots")
     add("--plugins-path", "--ppath", metavar="DIR", help="accepted; Java plugins can't run here")
     add("--disable-token-auth", "--dt", action="store_true", help="ask nobody for a key")
-    add("--enable-model-api", action="store_true", help="accepted; requests can't register models yet")
+    add(
+        "--enable-model-api",
+        action="store_true",
+        help="let requests register and remove models and workflows",
+    )
     return parser

@@ -149,6 +149,55 @@ class Bad:
 """
 
 
+#: Answers with the length of its body.
+LENGTH = """
+def handle(data, context):
+    return [len(row["body"]) for row in data or ()]
+"""
+
+#: The functions of a workflow.
+STEPS = """
+def preprocessing(data, context):
+    if not data:
+        return None
+    return [row.get("data") or row.get("body") for row in data]
+
+
+def postprocessing(data, context):
+    if data:
+        return [row.get("data") or row.get("body") for row in data]
+"""
+
+#: How a model stands between them.
+FLOW = """
+models:
+    min-workers: 1
+    max-workers: 1
+    batch-size: 8
+    max-batch-delay: 50
+    m1:
+        url: length.mar
+        batch-size: 4
+
+dag:
+    preprocessing: [m1]
+    m1: [postprocessing]
+"""
+
+
+def write_workflow(folder: Path, name: str, spec: str, code: str = "") -> Path:
+    """An archive of a workflow."""
+    workflow = {"workflowName": name, "handler": "steps.py" if code else "", "specFile": "spec.yaml"}
+    manifest = {"createdOn": "01/01/2024 00:00:00", "archiverVersion": "0.2.15", "workflow": workflow}
+    path = folder / f"{name}.war"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("WAR-INF/MANIFEST.json", json.dumps(manifest))
+        archive.writestr("spec.yaml", spec)
+        if code:
+            archive.writestr("steps.py", code)
+    return path
+
+
 def write_archive(folder: Path, name: str, code: str, handler: str = "", yaml: str = "", **model: Any) -> str:
     """An archive of one handler; its path, for a server."""
     folder.mkdir(parents=True, exist_ok=True)

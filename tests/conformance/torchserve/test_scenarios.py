@@ -60,6 +60,17 @@ def test_the_management_api(store):
         assert not found, "\n".join(found)
 
 
+def test_workflows(store):
+    handlers.write_archive(store, "length", handlers.LENGTH)
+    handlers.write_workflow(store, "flow", handlers.FLOW, handlers.STEPS)
+    said = {"load_models": None, "default_workers_per_model": None}
+    with serving(
+        store.parent, disable_token_authorization="true", enable_model_api="true", **said
+    ) as running:
+        found = replay(running, scenario("workflows"))
+        assert not found, "\n".join(found)
+
+
 def test_what_is_left_when_the_model_api_is_off(store):
     with serving(store.parent, load_models="echo.mar") as running:
         found = replay(running, scenario("switched_off"))

@@ -4,6 +4,7 @@ All that is asked here is asked of a request's head: nobody without a key gets t
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -12,7 +13,7 @@ from dragoman.errors import Code
 from dragoman.profiles.torchserve.tokens import Scope, Tokens
 from dragoman.protocols.torchserve.errors import Refused
 from dragoman.protocols.torchserve.http import DIALECT
-from dragoman.transport.request import HttpRequest
+from dragoman.transport.request import Guard, Handler, HttpRequest
 
 log = logging.getLogger("dragoman.torchserve")
 
@@ -39,6 +40,10 @@ class Doors:
         """Raise Refused unless the request brings the key of ``scope``, "inference" or "management"."""
         if self._tokens is not None and not self._allows(Scope(scope), http):
             raise self._refused(f"Token Authorization failed. {_BECAUSE}", http.arrived)
+
+    def guard(self, scope: str, answering: Callable[[Handler], Handler]) -> Guard | None:
+        """What asks for the key of a scope, and says no through ``answering``; ``None`` where doors are open."""
+        return answering(lambda http: self.authorize(http, scope)) if self.locked else None
 
     def authorize_renewal(self, http: HttpRequest) -> None:
         """Raise Refused unless the request brings the API key, and ``?type=`` names a key that can be renewed."""

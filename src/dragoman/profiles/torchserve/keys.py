@@ -59,7 +59,7 @@ KEYS: Final = (
     Key("load_models", "", _YES, "models to load at the start: `[name=]location`, joined by commas, or `all`"),
     Key("models", "", _YES, "JSON of settings per model and version; it loads nothing by itself"),
     Key("model_snapshot", "", _YES, "JSON that TorchServe wrote: the models and settings to start with"),
-    Key("workflow_store", "", _LATER, "workflows are not served yet"),
+    Key("workflow_store", "", _YES, "the folder of workflows' archives; the model store where it isn't named"),
     Key("default_workers_per_model", "0", _YES, "a model's workers; 0 is one a GPU, or else one a core"),
     Key("number_of_gpu", "", _YES, "counts only where default_workers_per_model is 0"),
     Key("debug", "false", _YES, "one worker a model, whatever default_workers_per_model says"),

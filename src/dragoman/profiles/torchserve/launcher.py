@@ -2,9 +2,9 @@
 
 ::
 
-    inference  8080   predictions, /ping            the inference key
-    management 8081   /models, /v1/models, /token   the management key; for /token the API key
-    metrics    8082   /metrics                      no key
+    inference  8080   predictions, /wfpredict, /ping            the inference key
+    management 8081   /models, /v1/models, /workflows, /token   the management key; for /token the API key
+    metrics    8082   /metrics                                  no key
 
 Addresses that are equal share one listener with the routes of all.
 """
@@ -24,18 +24,21 @@ from dragoman import log as logs
 from dragoman.app import App
 from dragoman.engine.following import load_found
 from dragoman.engine.manager import Manager
-from dragoman.errors import ConfigError
+from dragoman.errors import ConfigError, StorageFailed
 from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.profiles.torchserve.management import Management, Metrics
 from dragoman.profiles.torchserve.metrics_log import MetricsLog
 from dragoman.profiles.torchserve.numbers import Numbers
-from dragoman.profiles.torchserve.registrar import Registrar
+from dragoman.profiles.torchserve.registrar import Registrar, desired_at_start
 from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.snapshots import Snapshots
 from dragoman.profiles.torchserve.store import Registered
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
+from dragoman.profiles.torchserve.workflows import Workflows
 from dragoman.protocols import torchserve
 from dragoman.protocols.torchserve.codec import SequenceHeaders
+from dragoman.protocols.torchserve.management import WorkflowHttp
 from dragoman.transport import address as addresses
 from dragoman.transport.http import HttpServer
 from dragoman.transport.router import Router
@@ -70,12 +73,15 @@ class TorchServe(App):
         self._metrics_log: MetricsLog | None = None
         self._registered = models
         self._registrar: Registrar
+        self._snapshots: Snapshots | None = None
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
 
     def build(self) -> None:
         self.build_engine()
-        self.manager = Manager(self.engine, first_stays=True)
+        said = self.configuration
+        self._snapshots = Snapshots(said.snapshot_folder, said.properties) if said.snapshots else None
+        self.manager = Manager(self.engine, self._snapshots, first_stays=True)
         self._registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
         self._numbers = Numbers(self.engine, self.configuration)
         access = logs.access if self.settings.log.access else None
@@ -92,6 +98,7 @@ class TorchServe(App):
             await self._open(listener)
             log.info("listening", extra={"url": listener.url})
         self.port = self.listeners[0].port
+        await asyncio.to_thread(self._open_snapshots)
         self._metrics_log = self._numbers.open_log()
         if self._metrics_log is not None:
             self._metrics_log.start(asyncio.get_running_loop())
@@ -109,6 +116,7 @@ class TorchServe(App):
                 Path(listener.address.path).unlink(missing_ok=True)
         self.remove_keys()
         await self._registrar.stop()
+        await asyncio.to_thread(self._close_snapshots)
         await self.engine.close()
         if self._metrics_log is not None:
             await asyncio.to_thread(self._metrics_log.close)
@@ -126,6 +134,21 @@ class TorchServe(App):
     def in_flight(self) -> int:
         return sum(listener.server.in_flight for listener in self.listeners)
 
+    def _open_snapshots(self) -> None:
+        """From now on changes are written down, if they can be."""
+        if self._snapshots is not None:
+            try:
+                self._snapshots.start(desired_at_start(self._registered))
+            except StorageFailed as error:
+                log.warning("changes are forgotten when the server ends", extra={"reason": error.message})
+
+    def _close_snapshots(self) -> None:
+        if self._snapshots is not None:
+            try:
+                self._snapshots.stop()
+            except StorageFailed as error:
+                log.error("the last snapshot is missing", extra={"reason": error.message})
+
     def _routers(self) -> list[tuple[Address, Router]]:
         """The routes of each address; the inference one is first."""
         said, limits = self.configuration, self.settings.limits
@@ -141,7 +164,12 @@ class TorchServe(App):
         routers = [(said.inference, Router())]
         inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
-        management = Management(self._registrar, doors, model_api=said.model_api, headers=said.cors)
+        flows = Workflows(self.engine, self._registrar, said)
+        workflows = WorkflowHttp(flows, model_api=said.model_api, headers=said.cors)
+        workflows.add_inference_routes(routers[0][1], doors.guard("inference", workflows.answering))
+        management = Management(
+            self._registrar, workflows, doors, model_api=said.model_api, headers=said.cors
+        )
         metrics = Metrics(self._numbers.scrape, said.cors)
         for address, api in ((said.management, management), (said.metrics, metrics)):
             if address is None:

@@ -14,12 +14,19 @@ from dragoman.transport.router import Router
 
 
 class Management(management.Http):
-    """``/models`` for who has the management key, and ``/token`` for who has the API key."""
+    """``/models`` and ``/workflows`` for who has the management key, and ``/token`` for who has the API key."""
 
     def __init__(
-        self, models: management.Models, doors: Doors, *, model_api: bool, headers: Sequence[Header]
+        self,
+        models: management.Models,
+        workflows: management.WorkflowHttp,
+        doors: Doors,
+        *,
+        model_api: bool,
+        headers: Sequence[Header],
     ) -> None:
         super().__init__(models, model_api=model_api, headers=headers)
+        self._workflows = workflows
         self._doors = doors
         if doors.locked:
             described = {"200": {"description": "OK"}}
@@ -27,11 +34,12 @@ class Management(management.Http):
 
     def add_routes(self, router: Router, guard: Guard | None = None, *, shared: bool = False) -> None:
         """``shared`` says that another port's API has taken ``/`` and the paths that nobody has."""
+        guard = self._doors.guard("management", self.answering)
         if self._doors.locked:
-            guard = self.answering(self._authorize)
             renewing = self.answering(self._doors.authorize_renewal)
             router.add(METHODS, "/token", self.answering(self.renew), permit=False, guard=renewing)
         super().add_routes(router, guard)
+        self._workflows.add_management_routes(router, guard)
         if not shared:
             self.add_common_routes(router, guard)
 
@@ -39,9 +47,6 @@ class Management(management.Http):
         """The new key is in the file only."""
         self._doors.renew(http)
         self.respond(http, 200, b"\n")
-
-    def _authorize(self, http: HttpRequest) -> None:
-        self._doors.authorize(http, "management")
 
 
 class Metrics(Port):

@@ -24,10 +24,10 @@ class Obtained:
     brought: Path | None = None
 
 
-def sources_of(configuration: Configuration) -> Sources:
-    """The ways into the model store that the operator allows."""
+def sources_of(configuration: Configuration, store: Path | None = None) -> Sources:
+    """The ways into the model store, or into another one, that the operator allows."""
     rules = Rules(configuration.allowed_urls, configuration.allowed_networks)
-    return Sources(configuration.model_store, rules)
+    return Sources(store or configuration.model_store, rules)
 
 
 def obtain_at_start(sources: Sources, location: str) -> Obtained:

@@ -1,12 +1,11 @@
-"""The models of a server as TorchServe's management API sees them: registered, scaled, described, gone.
+"""Models registered, scaled and removed as TorchServe's management API asks for it.
 
-Changes are the engine's manager's; what is kept here is what that API tells of a version and the engine needn't know.
+The changes are the engine's manager's; kept here is what that API tells of a version and the engine needn't know.
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 from dragoman.engine.desired import Desired, Wanted
@@ -23,52 +22,47 @@ from dragoman.errors import (
     StorageFailed,
     Unsupported,
 )
-from dragoman.profiles.torchserve import describing
+from dragoman.profiles.torchserve.catalogue import Catalogue
 from dragoman.profiles.torchserve.obtaining import Obtained, obtain, sources_of
 from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.snapshots import PART_OF
 from dragoman.profiles.torchserve.store import Registered, default_versions, register
-from dragoman.protocols.torchserve import codec, errors
-from dragoman.protocols.torchserve.http import DIALECT, new_id
-from dragoman.protocols.torchserve.management import Document, Page, Registration, Said, Scaling, refusals
+from dragoman.protocols.torchserve import errors
+from dragoman.protocols.torchserve.management import Registration, Said, Scaling, refusals
 from dragoman.repository.paths import InvalidArchive
 from dragoman.repository.sources.staging import discard
-from dragoman.types import InferRequest
 
 log = logging.getLogger("dragoman.torchserve")
 
-ALL: Final = "all"
 PROCESSING: Final = Said(202, "Processing worker updates...")
 #: Workers that may be asked for: a slip of a key must not start a process for everybody on earth.
 MOST_WORKERS: Final = 1024
 RUNTIMES: Final = ("python", "python2", "python3")
 
 
-class Registrar:
-    """Knows every version that was registered and has not gone. Everything happens on the event loop's thread."""
+class Registrar(Catalogue):
+    """Changes what the catalogue shows. Everything happens on the event loop's thread."""
 
     def __init__(
         self, engine: Engine, manager: Manager, configuration: Configuration, models: Iterable[Registered]
     ) -> None:
-        self._engine = engine
+        super().__init__(engine, configuration, models)
         self._manager = manager
         self._configuration = configuration
         self._sources = sources_of(configuration)
-        self._models = {model.key: model for model in models}  # in the order they were registered
-        self._at_start = {model.source.name for model in self._models.values()}
         self._tasks: set[asyncio.Task[None]] = set()
-        for name, default in default_versions(self._models.values()).items():
-            mine = [model for model in self._models.values() if model.source.name == name]
-            versions = {model.source.version: _wanted(model) for model in mine}
-            manager.adopt(Desired(name, versions, default))
+        for desired in desired_at_start(self._models.values()).values():
+            manager.adopt(desired)
 
-    # Changes.
+    async def register(self, asked: Registration, who: str, part_of: str = "") -> Said:
+        """Read and load a model, perhaps as a part of a workflow.
 
-    async def register(self, asked: Registration, who: str) -> Said:
-        """Read and load a model. Whatever fails, the store and the models are as they were before."""
+        Whatever fails, the store and the models are as they were before.
+        """
         _check(asked)
         obtained = await self._obtain(asked.url or "")
         try:
-            model = self._reserve(obtained, asked)
+            model = self._reserve(self._read(obtained, asked, part_of))
         except DragomanError:
             if obtained.brought is not None:
                 await asyncio.to_thread(discard, obtained.brought)
@@ -82,6 +76,10 @@ class Registrar:
             return Said(200, f'Model "{name}" Version: {version} registered with {workers} initial workers')
         text = "registered with 0 initial workers. Use scale workers API to add workers for the model."
         return Said(200, f'Model "{name}" Version: {version} {text}')
+
+    async def add(self, model: Registered, who: str) -> None:
+        """Load what has been read already."""
+        await self._load(self._reserve(model), who)
 
     async def scale(self, name: str, version: str, asked: Scaling, who: str) -> Said:
         """Have more or fewer workers; between the two numbers it follows the load."""
@@ -122,53 +120,6 @@ class Registrar:
         await self._clean_up(model)
         return Said(200, f'Model "{name}" unregistered')
 
-    # Looking.
-
-    def listing(self, page: Page) -> Document:
-        registry = self._engine.registry
-        found = {name: self._models.get((name, registry.default(name))) for name, _ in sorted(self._models)}
-        urls = [(name, model.url) for name, model in found.items() if model is not None]
-        document: Document = {}
-        if page.start + page.limit <= len(urls):  # as recorded: at the very end, too
-            document["nextPageToken"] = str(page.start + page.limit)
-        shown = urls[page.start : page.start + page.limit]
-        document["models"] = [{"modelName": name, "modelUrl": url} for name, url in shown]
-        return document
-
-    def describe(self, name: str, version: str) -> list[Document]:
-        if version != ALL:
-            return [self._describe(self._find(name, version))]
-        self._find(name, "")
-        return [self._describe(model) for model in self._models.values() if model.source.name == name]
-
-    async def describe_customized(
-        self, name: str, version: str, headers: Mapping[str, str]
-    ) -> list[Document]:
-        registered = self._find(name, version)
-        try:
-            model = self._engine.find(*registered.key)
-        except NotFound:
-            raise refusals.no_describer(name) from None
-        if not model.instances and not model.sleeps:
-            raise refusals.no_describer(name)
-        told, sequence = dict(headers), None
-        if model.settings.sequences:  # one of its own, which ends with this request
-            sequence, _ = codec.decode_sequence(told, new_id, codec.SEQUENCE_HEADERS)
-            sequence["sequence_end"] = True
-        request = codec.make_request(*registered.key, new_id(), {}, told, sequence)
-        said = await self._ask(request)
-        return [self._describe(registered) | {"customizedMetadata": said}]
-
-    def ready(self, name: str) -> bool:
-        model = self._find(name, "")
-        return model.key[1] in self._engine.registry.versions(name) and bool(
-            self._engine.find(*model.key).instances
-        )
-
-    def models(self) -> list[Registered]:
-        """Every version, in the order they were registered."""
-        return list(self._models.values())
-
     async def stop(self) -> None:
         """Give up what still goes on behind an answer."""
         for task in self._tasks:
@@ -177,45 +128,18 @@ class Registrar:
 
     # Inside.
 
-    def _reserve(self, obtained: Obtained, asked: Registration) -> Registered:
-        """Nobody else can register this version from now on. Raises Refused."""
+    def _read(self, obtained: Obtained, asked: Registration, part_of: str) -> Registered:
         try:
-            model = register(self._configuration, obtained, asked=asked)
+            return register(self._configuration, obtained, asked=asked, part_of=part_of)
         except ConfigError as error:
             raise refusals.invalid_model(str(error)) from None
+
+    def _reserve(self, model: Registered) -> Registered:
+        """Nobody else can register this version from now on. Raises Refused."""
         if model.key in self._models:
             raise refusals.already_registered(*model.key)
         self._models[model.key] = model
         return model
-
-    def _find(self, name: str, version: str) -> Registered:
-        """Raises Refused. Without a version the default."""
-        found = self._models.get((name, version or self._engine.registry.default(name)))
-        if found is not None:
-            return found
-        if version and any(known == name for known, _ in self._models):
-            raise errors.version_not_found(name, version)
-        raise errors.model_not_found(name)
-
-    def _describe(self, model: Registered) -> Document:
-        name, version = model.key
-        if version in self._engine.registry.versions(name):
-            loaded = self._engine.find(name, version)
-            workers, waiting = loaded.reports, loaded.stats.waiting
-        else:
-            workers, waiting = describing.expected(model), 0
-        return describing.describe(model, workers, waiting=waiting, at_start=name in self._at_start)
-
-    async def _ask(self, request: InferRequest) -> Any:
-        answer = codec.encode_answer(await self._engine.ask(request, DIALECT))
-        try:
-            said = json.loads(answer.body)
-        except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            log.warning("what a model says of itself should be a dictionary", extra={"model": request.model})
-            return {}
-        return describing.without_nulls(said)
 
     async def _obtain(self, location: str) -> Obtained:
         try:
@@ -284,6 +208,16 @@ class Registrar:
         task.add_done_callback(self._tasks.discard)
 
 
+def desired_at_start(models: Iterable[Registered]) -> dict[str, Desired]:
+    """What the start-up list wants, by name."""
+    models = list(models)
+    found: dict[str, Desired] = {}
+    for name, default in default_versions(models).items():
+        mine = [model for model in models if model.source.name == name]
+        found[name] = Desired(name, {model.source.version: _wanted(model) for model in mine}, default)
+    return found
+
+
 def document_of(model: Registered) -> dict[str, Any]:
     """What is written down of a version: enough to read it again, and to see whether it is the same."""
     serving = model.serving
@@ -297,6 +231,7 @@ def document_of(model: Registered) -> dict[str, Any]:
         "responseTimeout": serving.response_timeout,
         "startupTimeout": serving.startup_timeout,
         "registered": round(model.since),
+        PART_OF: model.part_of,
     }
 
 

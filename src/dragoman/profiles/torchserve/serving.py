@@ -25,6 +25,14 @@ DEFAULT_BATCH_DELAY: Final = 100  # milliseconds
 WAKE_TIMEOUT: Final = 60.0
 #: What a yaml that exists and doesn't say means, in seconds, whatever else was configured.
 YAML_TIMEOUT: Final = 120
+_WRITTEN: Final = {
+    "minWorkers": "min_workers",
+    "maxWorkers": "max_workers",
+    "batchSize": "batch_size",
+    "maxBatchDelay": "max_batch_delay",
+    "responseTimeout": "response_timeout",
+    "startupTimeout": "startup_timeout",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +93,8 @@ def resolve(
             return _first(said, YAML_TIMEOUT)
         return _first(_positive(configured, name), wanted, default)
 
+    if request is None and configuration.from_snapshot and configured:
+        return _as_before(configured, own, configuration)
     least, most = _workers(own, configured, request, configuration)
     size, delay = _positive(configured, "batchSize"), _positive(configured, "maxBatchDelay")
     response, startup = configuration.response_timeout, configuration.startup_timeout
@@ -104,6 +114,27 @@ def resolve(
     )
 
 
+def _as_before(written: Table, own: TorchServeSettings, configuration: Configuration) -> Serving:
+    """As a snapshot has written it down, in which everybody's word has been settled. What it lacks is TorchServe's
+    default, and what is no number is as if it weren't there."""
+    numbers = {
+        field: written[name]
+        for name, field in _WRITTEN.items()
+        if type(written.get(name)) is int and written[name] >= 0
+    }
+    least = numbers.pop("min_workers", 1)
+    return Serving(
+        min_workers=least,
+        max_workers=max(least, numbers.pop("max_workers", least)),
+        batch_size=max(1, numbers.pop("batch_size", DEFAULT_BATCH_SIZE)),
+        queue_size=own.job_queue_size or configuration.queue_size,
+        client_timeout=own.client_timeout_ms,
+        default=written.get("defaultVersion") is True,
+        yaml=own,
+        **numbers,
+    )
+
+
 def _workers(
     own: TorchServeSettings, configured: Table, request: Registration | None, configuration: Configuration
 ) -> tuple[int, int]:
@@ -112,7 +143,7 @@ def _workers(
         return least, most
     if request is not None:
         count = configuration.default_workers if request.initial_workers is None else request.initial_workers
-        return max(0, count), max(0, count)
+        return max(0, count), max(0, count, request.most_workers or 0)
     least = _first(_positive(configured, "minWorkers"), configuration.workers)
     return least, max(least, _first(_positive(configured, "maxWorkers"), configuration.workers))
 

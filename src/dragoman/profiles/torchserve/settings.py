@@ -20,6 +20,7 @@ from dragoman.profiles.torchserve.values import Network, Values, truth
 
 DEFAULT_FILE: Final = "config.properties"
 LOG_FOLDER: Final = "logs"
+SNAPSHOTS: Final = "config"  # in the folder of logs
 ENVELOPES: Final = ("", "body", "json", "kserve", "kservev2")
 _SEQUENCE_KEYS: Final = tuple(f"ts_header_key_sequence_{part}" for part in ("id", "start", "end"))
 DEFAULT_SEQUENCE_HEADERS: Final = tuple(BY_NAME[key].default for key in _SEQUENCE_KEYS)
@@ -65,6 +66,7 @@ class Configuration:
     cors: tuple[tuple[str, str], ...] = ()
     max_request_size: int
     model_store: Path
+    workflow_store: Path
     load_models: tuple[tuple[str, str], ...] = ()
     models: Tables = field(default_factory=dict)
     default_workers: int  #: as configured; 0 is automatic
@@ -92,6 +94,10 @@ class Configuration:
     metrics_interval: int  #: between two looks at the host, for the log
     metrics_folder: Path  #: of the logs of metrics
     system_metrics: bool
+    snapshots: bool = True  #: whether changes are written down
+    snapshot_folder: Path
+    from_snapshot: bool = False  #: ``models`` are those of a snapshot, which say all there is to say
+    properties: Mapping[str, str] = field(default_factory=dict)  #: the same as texts, for the next snapshot
     file: str = ""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -131,7 +137,12 @@ def load(line: CommandLine, environ: Mapping[str, str], directory: Path) -> Conf
     if environ.get("TS_OPEN_INFERENCE_PROTOCOL") == "oip":
         values["ts_open_inference_protocol"] = "true"
     configuration = read(values, directory, file="" if file is None else str(file))
-    return replace(configuration, metrics_folder=directory / environ.get("METRICS_LOCATION", LOG_FOLDER))
+    return replace(
+        configuration,
+        metrics_folder=directory / environ.get("METRICS_LOCATION", LOG_FOLDER),
+        snapshots=not line.no_config_snapshots,
+        snapshot_folder=directory / environ.get("LOG_LOCATION", LOG_FOLDER) / SNAPSHOTS,
+    )
 
 
 def find_file(line: CommandLine, environ: Mapping[str, str], directory: Path) -> Path | None:
@@ -141,7 +152,7 @@ def find_file(line: CommandLine, environ: Mapping[str, str], directory: Path) ->
         if not (directory / named).is_file():
             raise Missing(f"--ts-config file not found: {named}")
         return directory / named
-    snapshots = directory / environ.get("LOG_LOCATION", LOG_FOLDER) / "config"
+    snapshots = directory / environ.get("LOG_LOCATION", LOG_FOLDER) / SNAPSHOTS
     if not line.no_config_snapshots and snapshots.is_dir():
         # Their names begin with the time they were written at.
         found = sorted(snapshots.glob("*.cfg"), key=lambda snapshot: snapshot.name)
@@ -169,6 +180,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     warnings, notes = _remarks(values)
     warnings += of.warnings
     store = _model_store(of, directory)
+    workflows = of.text("workflow_store")
     inference = parse_address(of.text("inference_address"), "inference_address", (80, 443))
     management = parse_address(of.text("management_address"), "management_address", (8081, 8444))
     metrics = parse_address(of.text("metrics_address"), "metrics_address", (8082, 8445))
@@ -194,6 +206,7 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         cors=_cors(of),
         max_request_size=of.integer("max_request_size"),
         model_store=store,
+        workflow_store=directory / workflows if workflows else store,
         load_models=_from_snapshot(snapshot) or parse_models(of.text("load_models")),
         models=snapshot or _tables(of.table("models")),
         default_workers=of.integer("default_workers_per_model"),
@@ -221,6 +234,9 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         metrics_interval=of.integer("metric_time_interval"),
         metrics_folder=directory / LOG_FOLDER,
         system_metrics=not of.boolean("disable_system_metrics"),
+        snapshot_folder=directory / LOG_FOLDER / SNAPSHOTS,
+        from_snapshot=bool(snapshot),
+        properties={name: value for name, value in values.items() if name != "model_snapshot"},
         file=file,
         warnings=tuple(warnings),
         notes=tuple(notes),
@@ -280,8 +296,6 @@ def _remarks(values: Mapping[str, str]) -> tuple[list[str], list[str]]:
         if key is None:
             near = suggest(name, BY_NAME)
             warnings.append(f"unknown key {name!r} is ignored" + (f": {near}" if near.endswith("?") else ""))
-        elif name == "workflow_store" and value == values.get("model_store"):
-            continue  # as every snapshot has it
         elif key.use is Use.LATER and value.strip() != key.default:
             warnings.append(f"{name} has no effect: {key.meaning}")
         elif key.use is Use.NOTHING:

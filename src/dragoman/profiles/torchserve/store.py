@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from dragoman.config import ModelSettings
@@ -18,8 +18,9 @@ from dragoman.profiles.torchserve.settings import DEFAULT_SEQUENCE_HEADERS, Conf
 from dragoman.protocols.torchserve.management.refusals import source_refused
 from dragoman.protocols.torchserve.management.requests import Registration
 from dragoman.repository.archive import is_archive, is_unpacked
-from dragoman.repository.model_archive import ModelArchive, name_of, source_of
+from dragoman.repository.model_archive import RUNTIME, ModelArchive, name_of, source_of
 from dragoman.repository.spec import ModelSource
+from dragoman.repository.workflow_archive import WorkflowArchive
 
 log = logging.getLogger("dragoman.torchserve")
 
@@ -29,7 +30,8 @@ ALL: Final = "all"
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A version to load. ``url`` is what clients are told it came from, ``path`` where it lies, and ``brought`` the
-    same if it was fetched into the store; ``digest`` is the archive's SHA-256. ``since`` is in seconds since 1970."""
+    same if it was fetched into the store; ``digest`` is the archive's SHA-256. ``since`` is in seconds since 1970.
+    ``part_of`` names the workflow that has brought it, and ``hidden`` is one that isn't listed."""
 
     source: ModelSource
     serving: Serving
@@ -39,6 +41,8 @@ class Registered:
     digest: str = ""
     brought: Path | None = None
     since: float = field(default_factory=time.time)
+    part_of: str = ""
+    hidden: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -82,7 +86,11 @@ def default_versions(models: Iterable[Registered]) -> dict[str, str]:
 
 
 def register(
-    configuration: Configuration, obtained: Obtained, name: str = "", asked: Registration | None = None
+    configuration: Configuration,
+    obtained: Obtained,
+    name: str = "",
+    asked: Registration | None = None,
+    part_of: str = "",
 ) -> Registered:
     """How to serve an archive. ``asked`` is ``None`` for models of the start-up list, to which ``name`` gives one.
 
@@ -99,6 +107,7 @@ def register(
     configured = configuration.models.get(source.name, {}).get(source.version, {})
     yaml = archive.yaml.settings if _has_yaml(archive) else None
     serving = resolve(yaml, configured, asked, configuration)
+    written = configured.get("runtimeType") if asked is None else None
     settings = replace(serving.settings(configuration.settings().models), runtime=source.settings.runtime)
     options = {**source.options, **_options(configuration, serving)}
     return Registered(
@@ -106,9 +115,36 @@ def register(
         serving,
         obtained.url,
         obtained.path,
-        (request.runtime or archive.manifest.runtime).lower(),
+        str(request.runtime or written or archive.manifest.runtime).lower(),
         archive.digest,
         obtained.brought,
+        part_of=part_of,
+    )
+
+
+def register_function(
+    configuration: Configuration, archive: WorkflowArchive, function: str, asked: Registration, part_of: str
+) -> Registered:
+    """A function of a workflow's handler as a model of its own, which runs where handlers run: in a process."""
+    name = asked.model_name or function
+    response, startup = asked.response_timeout, asked.startup_timeout
+    serving = Serving(
+        min_workers=1,
+        max_workers=1,
+        max_batch_delay=0,
+        response_timeout=configuration.response_timeout if response is None else response,
+        startup_timeout=configuration.startup_timeout if startup is None else startup,
+        queue_size=configuration.queue_size,
+    )
+    handler = f"{PurePosixPath(archive.handler).name}:{function}"
+    manifest = {"runtime": "python", "model": {"modelName": name, "handler": handler, "modelVersion": "1.0"}}
+    options: dict[str, object] = {"manifest": manifest, "model_yaml_config": {}, "handler": handler}
+    options |= _options(configuration, serving)
+    settings = replace(serving.settings(configuration.settings().models), runtime=RUNTIME)
+    place = (archive.directory / archive.handler).parent
+    source = ModelSource(name, "1.0", place, "", settings, options, trusted=True)
+    return Registered(
+        source, serving, archive.handler, place, digest=archive.digest, part_of=part_of, hidden=True
     )
 
 

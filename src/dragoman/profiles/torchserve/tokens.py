@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dragoman.errors import ConfigError
+from dragoman.profiles.torchserve.files import write_private
 from dragoman.transport.auth import Key, authorize, make_key
 
 KEY_FILE: Final = "key_file.json"
@@ -75,7 +76,7 @@ class Tokens:
             expires = None if scope is Scope.API else self._clock() + self._seconds
             texts[scope] = secrets.token_urlsafe(KEY_BYTES)
             keys[scope] = make_key(texts[scope], expires)
-        _write_private(self._file, json.dumps(self._document(texts, keys), indent=2).encode())
+        write_private(self._file, json.dumps(self._document(texts, keys), indent=2).encode())
         self._secrets, self._keys = texts, keys
 
     @staticmethod
@@ -87,22 +88,6 @@ class Tokens:
             if expires is not None:
                 document[scope.value]["expiration time"] = _instant(expires)
         return document
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    """Put a file there as a whole. It is nobody else's to read from its first moment, whatever the umask."""
-    new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb") as opened:
-            os.fchmod(descriptor, 0o600)  # a umask can take away more than it should, never give
-            opened.write(content)
-            opened.flush()
-            os.fsync(descriptor)
-        os.replace(new, file)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
 
 
 def _check_place(file: Path) -> None:

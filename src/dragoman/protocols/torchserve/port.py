@@ -85,7 +85,8 @@ class Port:
 
     def fail(self, http: HttpRequest, error: DragomanError) -> None:
         failure = errors.describe(error)
-        self.respond(http, failure.status, errors.encode_failure(failure))
+        headers = (("Retry-After", str(failure.retry_after)),) if failure.retry_after else ()
+        self.respond(http, failure.status, errors.encode_failure(failure), headers=headers)
 
     def answer(
         self, http: HttpRequest, document: Mapping[str, Any], status: int = 200, reason: str | None = None
@@ -99,7 +100,8 @@ class Port:
         body: bytes,
         content_type: str = "application/json",
         *,
+        headers: Sequence[Header] = (),
         reason: str | None = None,
     ) -> None:
-        headers = (("x-request-id", new_id()),)
-        http.respond(status, body, content_type, headers, common=self._common, reason=reason)
+        all_headers = (("x-request-id", new_id()), *headers)
+        http.respond(status, body, content_type, all_headers, common=self._common, reason=reason)

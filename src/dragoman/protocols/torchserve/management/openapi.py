@@ -1,8 +1,15 @@
 """The description of the management API, in OpenAPI 3.0.1 as TorchServe writes it. Knows no request."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
 
+from dragoman.protocols.torchserve.management.parameters import (
+    CUSTOMIZED,
+    LIST,
+    REGISTER,
+    REGISTER_WORKFLOW,
+    SCALE,
+    Parameter,
+)
 from dragoman.protocols.torchserve.openapi import (
     API_VERSION,
     Document,
@@ -11,89 +18,6 @@ from dragoman.protocols.torchserve.openapi import (
     make_operation,
     object_schema,
     server_description,
-)
-
-
-class _Parameter(NamedTuple):
-    name: str
-    text: str
-    kind: str = "string"
-    default: str = ""
-    choices: tuple[str, ...] = ()
-    required: bool = False
-
-
-_WAIT: Final = "Accepted and without meaning here: a worker completes what it was given."
-_LIST: Final = (
-    _Parameter(
-        "limit",
-        "Use this parameter to specify the maximum number of items to return. It must be between 0 and 100,"
-        " inclusive, and defaults to 100.",
-        "integer",
-        "100",
-    ),
-    _Parameter(
-        "next_page_token",
-        "The token to retrieve the next set of results. TorchServe provides the token when the response from a"
-        " previous call has more results than the maximum page size.",
-    ),
-)
-_REGISTER: Final = (
-    _Parameter(
-        "url",
-        "Model archive download url, support local file or HTTP(s) protocol. For S3, consider use pre-signed url.",
-        required=True,
-    ),
-    _Parameter(
-        "model_name", "Name of model. This value will override modelName in MANIFEST.json if present."
-    ),
-    _Parameter(
-        "handler",
-        "Inference handler entry-point. This value will override handler in MANIFEST.json if present.",
-    ),
-    _Parameter(
-        "runtime",
-        "Runtime for the model custom service code. This value will override runtime in MANIFEST.json if present.",
-        choices=("PYTHON", "PYTHON3"),
-    ),
-    _Parameter("batch_size", "Inference batch size, default: 1.", "integer", "1"),
-    _Parameter("max_batch_delay", "Maximum delay for batch aggregation, default: 100.", "integer", "100"),
-    _Parameter(
-        "response_timeout",
-        "Maximum time, in seconds, the TorchServe waits for a response from the model inference code, default: 120.",
-        "integer",
-        "120",
-    ),
-    _Parameter(
-        "startup_timeout",
-        "Maximum time, in seconds, the TorchServe waits for the model to startup/initialize, default: 120.",
-        "integer",
-        "120",
-    ),
-    _Parameter("initial_workers", "Number of initial workers, default: 0.", "integer", "0"),
-    _Parameter(
-        "synchronous",
-        "Decides whether creation of worker synchronous or not, default: true.",
-        "boolean",
-        "true",
-    ),
-)
-_SCALE: Final = (
-    _Parameter("min_worker", "Minimum number of worker processes.", "integer", "1"),
-    _Parameter(
-        "max_worker",
-        "Maximum number of worker processes: between the two it follows the load. It defaults to the minimum.",
-        "integer",
-        "1",
-    ),
-    _Parameter("number_gpu", "Accepted and without meaning here.", "integer", "0"),
-    _Parameter(
-        "synchronous", "Decides whether the call is synchronous or not, default: false.", "boolean", "false"
-    ),
-    _Parameter("timeout", _WAIT, "integer", "-1"),
-)
-_CUSTOMIZED: Final = _Parameter(
-    "customized", "Ask a worker for the model's own description, too, default: false.", "boolean", "false"
 )
 
 
@@ -110,7 +34,7 @@ def paths(*, model_api: bool) -> Document:
     }
     if model_api:
         found["/models"]["post"] = _register_model()
-    return found
+    return found | _workflows(model_api=model_api)
 
 
 def describe_model(name: str, *, model_api: bool) -> Document:
@@ -135,14 +59,14 @@ def _list_models() -> Document:
         },
     }
     text = "List registered models in TorchServe."
-    return _operation(text, "listModels", _LIST, {"200": answered("OK", schema)})
+    return _operation(text, "listModels", LIST, {"200": answered("OK", schema)})
 
 
 def _register_model() -> Document:
     failures = {"400": "Bad request", "404": "Model not found", "409": "Model already registered"}
     done = {"200": "Model registered", "202": "Accepted"}
     text = "Register a new model in TorchServe."
-    return _operation(text, "registerModel", _REGISTER, _statuses(done, failures))
+    return _operation(text, "registerModel", REGISTER, _statuses(done, failures))
 
 
 def _of_model(*, versioned: bool, model_api: bool) -> Document:
@@ -151,9 +75,9 @@ def _of_model(*, versioned: bool, model_api: bool) -> Document:
     prefix = "version_" if versioned else ""
     missing = {"404": "Model not found or Model version not found"}
 
-    def in_path(purpose: str) -> tuple[_Parameter, ...]:
-        name = _Parameter("model_name", f"Name of model to {purpose}.", required=True)
-        version = _Parameter("model_version", f"Version of model to {purpose}.", required=True)
+    def in_path(purpose: str) -> tuple[Parameter, ...]:
+        name = Parameter("model_name", f"Name of model to {purpose}.", required=True)
+        version = Parameter("model_version", f"Version of model to {purpose}.", required=True)
         return (name, version) if versioned else (name,)
 
     describing = f"Provides detailed information about {which}."
@@ -165,13 +89,13 @@ def _of_model(*, versioned: bool, model_api: bool) -> Document:
     scaled = _statuses({"200": "Model workers updated", "202": "Accepted"}, {"400": "Bad request"} | missing)
     methods = {
         "get": _operation(
-            describing, f"{prefix}describeModel", (*in_path("describe"), _CUSTOMIZED), described
+            describing, f"{prefix}describeModel", (*in_path("describe"), CUSTOMIZED), described
         ),
         "put": _operation(
             f"Configure number of workers for {which}. This is an asynchronous call by default. Caller need to call"
             " describeModel to check if the model workers has been changed.",
             f"{prefix}setAutoScale",
-            (*in_path("scale workers"), *_SCALE),
+            (*in_path("scale workers"), *SCALE),
             scaled,
         ),
     }
@@ -188,8 +112,8 @@ def _of_model(*, versioned: bool, model_api: bool) -> Document:
 
 def _set_default() -> Document:
     where = (
-        _Parameter("model_name", "Name of model whose default version needs to be updated.", required=True),
-        _Parameter(
+        Parameter("model_name", "Name of model whose default version needs to be updated.", required=True),
+        Parameter(
             "model_version", "Version of model to be set as default version for the model", required=True
         ),
     )
@@ -200,10 +124,32 @@ def _set_default() -> Document:
     return _operation("Set default version of a model", "setDefault", where, answers)
 
 
+def _workflows(*, model_api: bool) -> Document:
+    entry = object_schema(workflowName="Name of the workflow.", workflowUrl="URL of the workflow.")
+    listed = {"type": "object", "properties": {"workflows": {"type": "array", "items": entry}}}
+    name = (Parameter("workflow_name", "Name of the workflow.", required=True),)
+    missing = {"404": "Workflow not found"}
+    described = {"200": answered("OK", {"type": "array", "items": entry})} | _statuses({}, missing)
+    listing = _operation("List registered workflows.", "listWorkflows", LIST, {"200": answered("OK", listed)})
+    of_one = {"get": _operation("Describes a workflow.", "describeWorkflow", name, described)}
+    found: Document = {"/workflows": {"get": listing}, "/workflows/{workflow_name}": of_one}
+    if model_api:
+        done = _statuses({"200": "Workflow unregistered"}, missing)
+        of_one["delete"] = _operation(
+            "Unregisters a workflow and its models.", "unregisterWorkflow", name, done
+        )
+        failures = {"400": "Bad request", **missing, "409": "Workflow already registered"}
+        registered = _statuses({"200": "Workflow registered"}, failures)
+        found["/workflows"]["post"] = _operation(
+            "Registers a workflow and its models.", "registerWorkflow", REGISTER_WORKFLOW, registered
+        )
+    return found
+
+
 def _kserve_ready() -> Document:
     schema = object_schema(name="Name of the model.", ready="Whether it has a worker.")
     schema["properties"]["ready"]["type"] = "boolean"
-    where = (_Parameter("model_name", "Name of model.", required=True),)
+    where = (Parameter("model_name", "Name of model.", required=True),)
     answers = {"200": answered("OK", schema)} | _statuses({}, {"404": "Model not found"})
     return _operation("Tells whether a model is ready, as KServe does.", "modelReady", where, answers)
 
@@ -254,10 +200,12 @@ def _statuses(done: Mapping[str, str], failures: Mapping[str, str]) -> Document:
 
 
 def _operation(
-    text: str, operation_id: str, parameters: tuple[_Parameter, ...], answers: Document
+    text: str, operation_id: str, parameters: tuple[Parameter, ...], answers: Document
 ) -> Document:
     described = make_operation(text, operation_id, answers)
-    in_path = ("model_name", "model_version") if operation_id != "registerModel" else ()
+    in_path = (
+        ("model_name", "model_version", "workflow_name") if not operation_id.startswith("register") else ()
+    )
     described["parameters"] = [
         {
             "in": "path" if each.name in in_path else "query",
@@ -271,7 +219,7 @@ def _operation(
     return described
 
 
-def _schema(parameter: _Parameter) -> Document:
+def _schema(parameter: Parameter) -> Document:
     schema: Document = {"type": parameter.kind}
     if parameter.default:
         schema["default"] = parameter.default

@@ -5,8 +5,8 @@ meant to be, it is an error.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -46,6 +46,17 @@ class Registration:
     response_timeout: int | None = None
     startup_timeout: int | None = None
     synchronous: bool = True
+    most_workers: int | None = None  #: of a workflow's models, whose specification says so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRegistration:
+    """What ``POST /workflows`` asks for. The time limits, in seconds, are those of each of its models."""
+
+    url: str | None = None
+    workflow_name: str | None = None
+    response_timeout: int | None = None
+    startup_timeout: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +82,24 @@ def decode_registration(body: bytes | memoryview, media_type: str, query: str) -
     if media_type == "application/json" and bytes(body).strip():
         return _from_json(_object(bytes(body)))
     given = decode_query(query)
-    fields: dict[str, Any] = {name: given.get(name) for name in _TEXTS}
-    fields |= {name: _at_least(number(given.get(name)), least) for name, least in _NUMBERS.items()}
-    return Registration(**fields, synchronous=truth(given, "synchronous", default=True))
+    said: dict[str, Any] = {name: given.get(name) for name in _TEXTS}
+    said |= {name: _at_least(number(given.get(name)), least) for name, least in _NUMBERS.items()}
+    return Registration(**said, synchronous=truth(given, "synchronous", default=True))
+
+
+def decode_workflow(body: bytes | memoryview, media_type: str, query: str) -> WorkflowRegistration:
+    """As ``decode_registration``. ``synchronous`` is taken and means nothing: the answer tells how it went."""
+    names = [each.name for each in fields(WorkflowRegistration)]
+    if media_type == "application/json" and bytes(body).strip():
+        given = {name: value for name, value in _object(bytes(body)).items() if value is not None}
+        limits = {name: _json_number(given, name) for name in names[2:]}
+        _check_texts(given, names[:2])
+    else:
+        given = dict(decode_query(query))
+        limits = {name: number(given.get(name)) for name in names[2:]}
+    said: dict[str, Any] = {name: given.get(name) for name in names[:2]}
+    said |= {name: _at_least(limit, _NUMBERS[name]) for name, limit in limits.items()}
+    return WorkflowRegistration(**said)
 
 
 def decode_scaling(query: str) -> Scaling:
@@ -137,17 +163,21 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _from_json(document: Mapping[str, Any]) -> Registration:
     given = {name: value for name, value in document.items() if value is not None}
-    fields: dict[str, Any] = {name: given.get(name) for name in _TEXTS}
-    for name, value in fields.items():
-        if not isinstance(value, str | None):
-            raise InvalidInput(f"Parameter {name} must be a text.")
-    fields |= {name: _at_least(_json_number(given, name), least) for name, least in _NUMBERS.items()}
+    _check_texts(given, _TEXTS)
+    said: dict[str, Any] = {name: given.get(name) for name in _TEXTS}
+    said |= {name: _at_least(_json_number(given, name), least) for name, least in _NUMBERS.items()}
     synchronous = given.get("synchronous", True)
     if isinstance(synchronous, str):
         synchronous = synchronous.lower() == "true"
     if not isinstance(synchronous, bool):
         raise InvalidInput("Parameter synchronous must be true or false.")
-    return Registration(**fields, synchronous=synchronous)
+    return Registration(**said, synchronous=synchronous)
+
+
+def _check_texts(given: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if not isinstance(given.get(name, ""), str):
+            raise InvalidInput(f"Parameter {name} must be a text.")
 
 
 def _json_number(document: Mapping[str, Any], name: str) -> int | None:

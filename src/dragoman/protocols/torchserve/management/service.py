@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from dragoman.protocols.torchserve.management.requests import Page, Registration, Scaling
+from dragoman.protocols.torchserve.management.requests import (
+    Page,
+    Registration,
+    Scaling,
+    WorkflowRegistration,
+)
+from dragoman.types import InferRequest
 
 Document = dict[str, Any]
 
@@ -40,3 +46,15 @@ class Models(Protocol):
 
     def ready(self, name: str) -> bool:
         """Whether the model could answer."""
+
+
+class Workflows(Protocol):
+    """The same for workflows, and asks them."""
+
+    async def register(self, asked: WorkflowRegistration, who: str) -> Said: ...
+    async def unregister(self, name: str, who: str) -> Said: ...
+    def listing(self, page: Page) -> Document: ...
+    def describe(self, name: str) -> list[Document]: ...
+
+    async def predict(self, request: InferRequest) -> bytes:
+        """The answer of the workflow that the request names as its model, in JSON or as its last handler wrote it."""
