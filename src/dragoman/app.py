@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import Settings
@@ -32,12 +32,16 @@ from dragoman.tensors import dump_json
 from dragoman.transport import address
 from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
+from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.tls import server_context
 from dragoman.workers import pool
 
+if TYPE_CHECKING:
+    from dragoman.transport.grpc.routes import Routes
+    from dragoman.transport.grpc.server import GrpcServer
 log = logging.getLogger("dragoman")
 
 Found = Sequence[ModelSource | Problem]
@@ -83,7 +87,9 @@ class App:
         self.router = Router()
         self.engine: Engine
         self.port = 0
+        self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
+        self._grpc: GrpcServer | None = None
         self._bridge: AsgiBridge
         self._siblings = siblings
         self._scrapes: set[asyncio.Task[None]] = set()
@@ -95,6 +101,11 @@ class App:
         self._add_routes()
         access = logs.access if self.settings.log.access else None
         self._server = HttpServer(self.router.find, self.settings.limits, access)
+        if self.settings.server.grpc and grpc_installed():
+            from dragoman.transport.grpc.server import GrpcServer
+
+            routes = grpc_routes(self.engine)
+            self._grpc = GrpcServer(routes, self.settings.limits, self.settings.grpc, access)
 
     async def start(self) -> None:
         """Listen, then load: a probe gets its answer from the first moment. Returns when every model was tried.
@@ -123,11 +134,26 @@ class App:
         except OSError as error:
             raise address.cannot_listen(server.host, server.port, error) from error
         log.info("listening", extra={"url": self.url})
+        if self._grpc is not None:
+            await self._listen_for_grpc(self._grpc)
+
+    async def _listen_for_grpc(self, grpc: "GrpcServer") -> None:
+        server = self.settings.server
+        shared = self._siblings is not None
+        try:
+            self.grpc_port = await grpc.start(server.host, server.grpc_port, reuse_port=shared)
+        except OSError as error:
+            raise address.cannot_listen(server.host, server.grpc_port, error, "--grpc-port") from error
+        log.info("listening", extra={"grpc": self.grpc_address})
 
     async def stop(self) -> None:
         """Not ready at once; every accepted request is answered; then the models go."""
         self.engine.stop()
-        await self._server.stop(self.settings.server.grace)
+        grace = self.settings.server.grace
+        stopping = [self._server.stop(grace)]
+        if self._grpc is not None:
+            stopping.append(self._grpc.stop(grace))
+        await asyncio.gather(*stopping)
         await self._bridge.shutdown()
         await self.engine.lifecycle.unload_all()
 
@@ -135,6 +161,11 @@ class App:
     def url(self) -> str:
         server = self.settings.server
         return address.show(server.host, self.port, tls=bool(server.tls_cert))
+
+    @property
+    def grpc_address(self) -> str:
+        """Where gRPC clients connect, as they write it; empty where they can't."""
+        return address.authority(self.settings.server.host, self.grpc_port) if self.grpc_port else ""
 
     def overview(self) -> list[dict[str, Any]]:
         """Every known version, for people: its name, version, state and reason; if ready, its runtime and inputs."""
@@ -151,8 +182,8 @@ class App:
 
     @property
     def in_flight(self) -> int:
-        """HTTP requests accepted and not answered yet."""
-        return self._server.in_flight
+        """Requests and calls accepted and not answered yet."""
+        return self._server.in_flight + (self._grpc.in_flight if self._grpc is not None else 0)
 
     def _add_routes(self) -> None:
         for protocol in (KServeV2, KServeV1, TorchServe):
@@ -221,6 +252,16 @@ def plan(source: ModelSource) -> Plan:
     artifact = Artifact(source.name, source.version, source.path, source.entry, options, source.trusted)
     start = partial(_start_pool, source, artifact, name)
     return Plan(source.name, source.version, PLATFORMS.get(name, name), source.settings, start)
+
+
+def grpc_routes(engine: Engine) -> "Routes":
+    """Every gRPC method of the one port that has all of them."""
+    from dragoman.protocols.kserve_v2.grpc import Grpc as KServeV2Grpc
+    from dragoman.transport.grpc.routes import Routes
+
+    routes = Routes()
+    KServeV2Grpc(engine).add_services(routes)
+    return routes
 
 
 async def _start_pool(source: ModelSource, artifact: Artifact, runtime: str) -> pool.Pool:

@@ -18,6 +18,7 @@ PANELS: Final = {
     "models": "Models (defaults; a model.toml beside a model wins)",
     "log": "Log",
     "limits": "Limits",
+    "grpc": "gRPC",
 }
 #: Flags that people type under another name as well.
 ALIASES: Final[Mapping[str, str]] = {"log.access": "--access-log"}

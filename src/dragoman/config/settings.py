@@ -28,6 +28,8 @@ class ServerSettings:
 
     host: str = setting("127.0.0.1", "address to listen on; only this machine can reach the default")
     port: int = setting(8080, "TCP port of every REST dialect; 0 picks a free one", least=0, most=65_535)
+    grpc: bool = setting(True, "serve gRPC, if the extra grpc is installed")
+    grpc_port: int = setting(8081, "TCP port of every gRPC service; 0 picks a free one", least=0, most=65_535)
     processes: int = setting(1, "server processes that share the port", least=1)
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0
@@ -64,6 +66,40 @@ class LimitSettings:
     )
     write_timeout: float = setting(
         30.0, "seconds a client may stall while it is being answered", unit="seconds", least=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcSettings:
+    """What is gRPC's own: streams, pings, compression."""
+
+    streams: int = setting(100, "calls at once on one connection; more wait at the client", least=1)
+    compression: str = setting(
+        "none",
+        "how hard answers are compressed, for clients that take it",
+        choices=("none", "low", "medium", "high"),
+    )
+    keepalive_time: float = setting(
+        7200.0, "seconds of silence after which the server pings a client", unit="seconds", least=0.001
+    )
+    keepalive_timeout: float = setting(
+        20.0, "seconds that a client has to answer a ping", unit="seconds", least=0.001
+    )
+    keepalive_without_calls: bool = setting(False, "ping clients that have no calls open, too")
+    max_pings_without_data: int = setting(
+        2, "pings that the server sends in a row with nothing else; 0 is no limit", least=0
+    )
+    min_ping_interval: float = setting(
+        300.0, "seconds that a client without calls has to wait between pings", unit="seconds", least=0
+    )
+    max_ping_strikes: int = setting(
+        2, "pings too early after which a client is sent away; 0 sends nobody away", least=0
+    )
+    connection_age: float = setting(
+        0.0, "seconds after which a connection is asked to go; 0 is no limit", unit="seconds", least=0
+    )
+    connection_age_grace: float = setting(
+        0.0, "seconds that its calls have then; 0 is no limit", unit="seconds", least=0
     )
 
 
@@ -148,5 +184,6 @@ class Settings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    grpc: GrpcSettings = field(default_factory=GrpcSettings)
     log: LogSettings = field(default_factory=LogSettings)
     models: ModelSettings = field(default_factory=ModelSettings)

@@ -14,7 +14,14 @@ from typing import Any, Final
 
 from dragoman import log as logs
 from dragoman.app import App, find_models, run, serve
-from dragoman.config import LimitSettings, LogSettings, ModelSettings, ServerSettings, Settings
+from dragoman.config import (
+    GrpcSettings,
+    LimitSettings,
+    LogSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
 from dragoman.errors import ConfigError
 from dragoman.stats import Stats
 from dragoman.supervisor.messages import Channel, Message
@@ -125,6 +132,7 @@ def read_settings(document: dict[str, dict[str, Any]]) -> Settings:
     return Settings(
         server=ServerSettings(**tables["server"]),
         limits=LimitSettings(**tables["limits"]),
+        grpc=GrpcSettings(**tables["grpc"]),
         log=LogSettings(**tables["log"]),
         models=ModelSettings(**tables["models"]),
     )
