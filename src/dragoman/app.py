@@ -256,11 +256,16 @@ def plan(source: ModelSource) -> Plan:
 
 def grpc_routes(engine: Engine) -> "Routes":
     """Every gRPC method of the one port that has all of them."""
-    from dragoman.protocols.kserve_v2.grpc import Grpc as KServeV2Grpc
+    from dragoman.protocols.grpc.health import Health
+    from dragoman.protocols.grpc.reflection import Reflection
+    from dragoman.protocols.kserve_v2 import messages
+    from dragoman.protocols.kserve_v2.grpc import Grpc
     from dragoman.transport.grpc.routes import Routes
 
     routes = Routes()
-    KServeV2Grpc(engine).add_services(routes)
+    Grpc(engine).add_services(routes)
+    Health(engine, routes.services).add_services(routes)
+    Reflection(routes, [messages.SCHEMA]).add_services(routes)
     return routes
 
 

@@ -73,7 +73,9 @@ class LimitSettings:
 class GrpcSettings:
     """What is gRPC's own: streams, pings, compression."""
 
-    streams: int = setting(100, "calls at once on one connection; more wait at the client", least=1)
+    streams: int = setting(
+        1000, "calls at once on one connection; more wait at the client, or are refused", least=1
+    )
     compression: str = setting(
         "none",
         "how hard answers are compressed, for clients that take it",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dragoman.transport.auth import OPERATIONS
 from dragoman.transport.grpc.call import Handler, Shape
 
 
@@ -43,7 +44,9 @@ class Routes:
         *,
         permit: bool = True,
     ) -> None:
-        """Answer ``/service/method``. Raises ValueError if somebody does already."""
+        """Answer ``/service/method``. Raises ValueError if somebody does already, or for an unknown operation."""
+        if operation not in OPERATIONS:
+            raise ValueError(f"/{service}/{method} has the unknown operation {operation!r}")
         route = Route(service, method, shape, handler, operation, permit)
         if self._routes.setdefault(route.path.encode(), route) is not route:
             raise ValueError(f"{route.path} has a handler already")

@@ -65,7 +65,7 @@ class GrpcServer:
         self._options = options
         self._access = access
         self._guard = guard
-        self._permits = limits.requests
+        self.permits = limits.requests
         self._calls: set[Exchange] = set()
         self._draining = False
         self._loop: asyncio.AbstractEventLoop
@@ -134,7 +134,7 @@ class GrpcServer:
         """A call is over."""
         self._calls.discard(call)
         self.in_flight -= 1
-        self._permits += call.permitted
+        self.permits += call.permitted
         if not self._calls:
             self._idle.set()
         if self._access is not None:
@@ -202,10 +202,10 @@ class GrpcServer:
             call.refuse(STATUS[error.code], error.message)
             return
         if route.permit:
-            if not self._permits:
+            if not self.permits:
                 call.refuse(Status.UNAVAILABLE, "the server is overloaded")
                 return
-            self._permits -= 1
+            self.permits -= 1
             call.permitted = True
         call.begin()
 
@@ -221,13 +221,14 @@ class GrpcServer:
 
     def _bind(self, host: str, port: int, credentials: Any) -> int:
         name = f"[{host or '::'}]" if ":" in host or not host else host
-        address = f"{name}:{port}".encode()
+        secrets = () if credentials is None else (credentials._credentials,)
         try:
-            if credentials is None:
-                return int(self._core.add_http2_port(address))
-            return int(self._core.add_http2_port(address, credentials._credentials))
-        except RuntimeError as error:
-            raise _reason(host, port) from error
+            bound = int(self._core.add_http2_port(f"{name}:{port}".encode(), *secrets))
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise _reason(host, port)
+        return bound
 
     def _arguments(self, reuse_port: bool) -> tuple[tuple[str, int], ...]:
         limits, said = self._limits, self._options
