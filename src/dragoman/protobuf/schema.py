@@ -4,6 +4,7 @@ Generated code would tie us to the protobuf releases that its generator knew, an
 whole process, where a client's definitions of the same names may be: each schema has a pool of its own instead.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,11 @@ class Schema:
 
     def file_of(self, symbol: str) -> str | None:
         """The name of the file that defines a service, a method, a message, …; ``None`` if none does."""
-        try:
-            name: str = self._pool.FindFileContainingSymbol(symbol).name
-        except KeyError:
-            return None
-        return name
+        with contextlib.suppress(KeyError):
+            return str(self._pool.FindFileContainingSymbol(symbol).name)
+        with contextlib.suppress(KeyError):  # methods are no symbols to the runtime
+            return str(self._pool.FindMethodByName(symbol).containing_service.file.name)
+        return None
 
     def with_imports(self, name: str) -> Iterator[bytes]:
         """A file and all that it imports, itself first."""

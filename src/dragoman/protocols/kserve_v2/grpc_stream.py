@@ -66,20 +66,10 @@ class InferStream:
             self._flush()
 
     def finish(self, turn: "Turn") -> None:
-        """It has all of its answer."""
+        """It has all of its answer, or an error instead."""
         if turn not in self._order:
             self._close(turn)
         self._flush()
-
-    def fail(self, turn: "Turn", error: DragomanError, pieces: grpc_codec.Pieces) -> None:
-        """It has an error instead."""
-        if self._strict:
-            self._open.discard(turn)
-            fail(self._call, error)
-            self._stop()
-        else:
-            turn.answer.append(pieces)
-            self.finish(turn)
 
     def _take(self, message: bytes | None) -> None:
         self._asking = False
@@ -99,6 +89,10 @@ class InferStream:
 
     def _close(self, turn: "Turn") -> None:
         self._open.discard(turn)
+        if turn.error is not None and self._strict:
+            fail(self._call, turn.error)
+            self._stop()
+            return
         for pieces in turn.answer:
             self._call.send(pieces)
 
@@ -119,12 +113,13 @@ class InferStream:
 
 
 class Turn:
-    """One request of a stream and its answer; ``answer`` is what has to wait for its place."""
+    """One request of a stream and its answer; ``answer`` and ``error`` are what has to wait for its place."""
 
-    __slots__ = ("_asked", "_entry", "_id", "_model", "_parts", "_stream", "answer", "done")
+    __slots__ = ("_asked", "_entry", "_id", "_model", "_parts", "_stream", "answer", "done", "error")
 
     def __init__(self, stream: InferStream) -> None:
         self.answer: list[grpc_codec.Pieces] = []
+        self.error: DragomanError | None = None
         self.done = False
         self._stream = stream
         self._entry: Entry | None = None
@@ -168,8 +163,10 @@ class Turn:
         self._stream.finish(self)
 
     def _fail(self, error: DragomanError, model: str) -> None:
+        self.error = error
+        self.answer.append(grpc_codec.encode_stream_error(error.message, self._id, model))
         self.done = True
-        self._stream.fail(self, error, grpc_codec.encode_stream_error(error.message, self._id, model))
+        self._stream.finish(self)
 
     def _encode(self, response: InferResponse) -> grpc_codec.Pieces:
         asked, signature = self._asked, self._model.signature

@@ -35,7 +35,7 @@ class Exchange:
     """Implements ``Call``. Every method whose name begins with ``on`` and an underscore is an event of the core."""
 
     __slots__ = (
-        "_begun", "_core", "_deliver", "_details", "_ending", "_metadata", "_progress", "_queue", "_route", "_server",
+        "_begun", "_core", "_deliver", "_details", "_last", "_metadata", "_progress", "_queue", "_route", "_server",
         "_state", "_stopping", "_writing",
         "arrived", "deadline", "message", "on_cancel", "on_sent", "permitted", "received", "sent", "status", "unsent",
     )  # fmt: skip
@@ -51,7 +51,7 @@ class Exchange:
         self._deliver: Deliver | None = None
         self._queue: deque[bytes] | None = None  # messages of a stream that wait
         self._writing = 0  # bytes of the message that is on its way
-        self._ending = False
+        self._last: tuple[Status, bytes] | None = None  # how it ends when all that waits is out
         self._stopping = False  # the server asks no more of it
         self.arrived = self._progress = time.monotonic()
         self.message = b""
@@ -89,9 +89,7 @@ class Exchange:
         self._finish(Status.OK, b"", (cygrpc.SendMessageOperation(whole, _NOTHING),))
 
     def fail(self, status: Status, text: str) -> None:
-        if self._state == _OPEN:
-            self._drop_unsent()
-            self._finish(status, text.encode("utf-8", "replace")[:_TEXT])
+        self._end_with(status, text.encode("utf-8", "replace")[:_TEXT])
 
     def receive(self, deliver: Deliver) -> None:
         if self._state == _CLOSED:
@@ -105,7 +103,7 @@ class Exchange:
         self._start((cygrpc.ReceiveMessageOperation(_NOTHING),), self.on_message)
 
     def send(self, message: Message) -> None:
-        if self._state != _OPEN or self._ending:
+        if self._state != _OPEN or self._last is not None:
             return
         whole = _joined(message)
         self.unsent += len(whole)
@@ -118,9 +116,10 @@ class Exchange:
             self._write(whole)
 
     def end(self) -> None:
-        self._ending = True
-        if self._state == _OPEN and not self._writing and not self._queue:
-            self._end()
+        if self._stopping and self._route.shape is Shape.BIDI:
+            self._end_with(Status.UNAVAILABLE, b"the server is stopping")
+        else:
+            self._end_with(Status.OK, b"")
 
     # The server calls these.
 
@@ -197,8 +196,8 @@ class Exchange:
             return
         if self._queue:
             self._write(self._queue.popleft())
-        elif self._ending:
-            self._end()
+        elif self._last is not None:
+            self._finish(*self._last)
         elif self.on_sent is not None:
             self.on_sent()
 
@@ -228,11 +227,14 @@ class Exchange:
             self._begun, operations = True, _HEAD + operations
         self._start(operations, self.on_written)
 
-    def _end(self) -> None:
-        if self._stopping and self._route.shape is Shape.BIDI:
-            self._finish(Status.UNAVAILABLE, b"the server is stopping")
+    def _end_with(self, status: Status, text: bytes) -> None:
+        """What was sent before goes out first."""
+        if self._state != _OPEN or self._last is not None:
+            return
+        if self._writing or self._queue:
+            self._last = status, text
         else:
-            self._finish(Status.OK, b"")
+            self._finish(status, text)
 
     def _finish(self, status: Status, text: bytes, before: tuple[Any, ...] = ()) -> None:
         self._state = _ENDED
