@@ -173,8 +173,8 @@ class Exchange:
         message: bytes | None = event.batch_operations[0].message()
         if self._state != _OPEN:
             return
-        if message is None:  # over the size limit, which the core has answered itself, or not there at all
-            self.fail(Status.INVALID_ARGUMENT, "the call has no request")
+        if message is None:  # of one over a limit the core has told already
+            self.fail(Status.INVALID_ARGUMENT, "the call has no whole request")
             return
         self.received = len(message) or 1
         self.message = message
