@@ -67,6 +67,8 @@ class InferStream:
 
     def finish(self, turn: "Turn") -> None:
         """It has all of its answer, or an error instead."""
+        if self._over:
+            return
         if turn not in self._order:
             self._close(turn)
         self._flush()
