@@ -20,6 +20,8 @@ CONFIG = """\
 inference_address=http\\://127.0.0.1\\:0
 management_address=http://127.0.0.1:0
 metrics_address=http://127.0.0.1:0
+grpc_inference_port=0
+grpc_management_port=0
 default_workers_per_model=1
 """
 

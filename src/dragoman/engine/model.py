@@ -59,6 +59,11 @@ class Model:
             self.stats.answers[dialect, error.code.value] += 1
             raise
 
+    def finish_sequence(self, name: str) -> None:
+        """The client says that no more requests of this sequence come."""
+        if isinstance(self._scheduler, SequenceScheduler):
+            self._scheduler.finish(name)
+
     @property
     def broken(self) -> bool:
         """Its workers die again and again: it refuses requests until one of them has answered."""

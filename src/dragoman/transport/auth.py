@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 #: Everything that can be asked of a server; a route declares one of these, or is no route. The first nine are the
-#: groups that Triton's restrictions know.
+#: groups that Triton's restrictions know; "management" is TorchServe's, "pages" is what people look at.
 OPERATIONS: Final = (
     "health", "metadata", "inference", "shared-memory", "model-config", "model-repository", "statistics", "trace",
-    "logging", "pages",
+    "logging", "management", "pages",
 )  # fmt: skip
 
 _BEARER: Final = re.compile(r"Bearer\s+(\S+)")

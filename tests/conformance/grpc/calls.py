@@ -4,7 +4,7 @@ A file tells ``original``, the server that was recorded, and has many cases. Mes
 
     [[case]]
     name = "raw in"
-    method = "ModelInfer"                     # of inference.GRPCInferenceService
+    method = "ModelInfer"
     metadata = {triton_grpc_error = "true"}   # optional
     request = '''model_name: "add_sub" ...''' # optional: empty; for streams ``requests``, a list
 
@@ -21,6 +21,7 @@ A file tells ``original``, the server that was recorded, and has many cases. Mes
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,22 +72,33 @@ def _read(path: Path) -> list[Case]:
     return cases
 
 
-def make(channel: grpc.Channel, service: str, schema: Schema, case: Case) -> dict[str, Any]:
-    """What came back: ``status``, ``details``, and ``response`` or ``responses`` as messages."""
-    package = service.rpartition(".")[0]
-    requests = [
-        text_format.Parse(text, schema.message(f"{package}.{_kind(case)}Request")()).SerializeToString()
-        for text in case.request.get("requests", [case.request.get("request", "")])
-    ]
-    answer = _answer_class(schema, package, case)
+@dataclass(frozen=True)
+class Service:
+    """A service by its full name, and the names of its methods' messages."""
+
+    name: str
+    schema: Schema
+    messages: Callable[[str], tuple[str, str]]
+
+    def classes(self, method: str) -> tuple[Any, Any]:
+        """Those of request and response."""
+        request, response = self.messages(method)
+        return self.schema.message(request), self.schema.message(response)
+
+
+def make(channel: grpc.Channel, service: Service, case: Case) -> dict[str, Any]:
+    """What came back: ``status``, ``details``, and ``responses`` as messages."""
+    request, response = service.classes(case.method)
+    texts = case.request.get("requests", [case.request.get("request", "")])
+    requests = [text_format.Parse(text, request()).SerializeToString() for text in texts]
     metadata = list(case.request.get("metadata", {}).items())
-    path = f"/{service}/{case.method}"
     came: dict[str, Any] = {"status": "OK", "details": "", "responses": []}
+    path = f"/{service.name}/{case.method}"
     if "requests" in case.request:
-        call = channel.stream_stream(path, response_deserializer=answer.FromString)
+        call = channel.stream_stream(path, response_deserializer=response.FromString)
         answers = call(iter(requests), metadata=metadata, timeout=PATIENCE)
     else:
-        call = channel.unary_stream(path, response_deserializer=answer.FromString)
+        call = channel.unary_stream(path, response_deserializer=response.FromString)
         answers = call(requests[0], metadata=metadata, timeout=PATIENCE)
     try:
         for message in answers:
@@ -96,7 +108,7 @@ def make(channel: grpc.Channel, service: str, schema: Schema, case: Case) -> dic
     return came
 
 
-def differences(came: dict[str, Any], case: Case, schema: Schema, service: str) -> list[str]:
+def differences(came: dict[str, Any], service: Service, case: Case) -> list[str]:
     """In words, how an answer differs from what was expected; nothing when it doesn't."""
     expected = case.expected
     found: list[tuple[str, Any, Any]] = [("status", came["status"], expected["status"])]
@@ -105,17 +117,9 @@ def differences(came: dict[str, Any], case: Case, schema: Schema, service: str) 
         if not re.fullmatch(expected["matches"], text, re.DOTALL):
             found.append(("answer", text, expected["matches"]))
     else:
-        found.append(("details", came["details"], expected.get("details", "")))
-        answer = _answer_class(schema, service.rpartition(".")[0], case)
+        _, response = service.classes(case.method)
         texts = [expected.get("response", "")] if expected["status"] == "OK" else []
-        wanted = [text_format.Parse(text, answer()) for text in expected.get("responses", texts)]
+        wanted = [text_format.Parse(text, response()) for text in expected.get("responses", texts)]
+        found.append(("details", came["details"], expected.get("details", "")))
         found.append(("responses", came["responses"], wanted))
     return [f"{what} is {got!r}, expected {want!r}" for what, got, want in found if got != want]
-
-
-def _kind(case: Case) -> str:
-    return "ModelInfer" if case.method == "ModelStreamInfer" else case.method
-
-
-def _answer_class(schema: Schema, package: str, case: Case) -> Any:
-    return schema.message(f"{package}.{case.method}Response")

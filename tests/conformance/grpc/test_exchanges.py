@@ -5,12 +5,20 @@ from pathlib import Path
 import grpc
 import pytest
 
-from dragoman.protocols.kserve_v2.messages import SCHEMA, SERVICE
-from tests.conformance.grpc.calls import DIFFERENCES, differences, make, read_cases
+from dragoman.protocols.kserve_v2 import messages
+from tests.conformance.grpc.calls import DIFFERENCES, Service, differences, make, read_cases
 
 FOLDERS = {"v2": Path(__file__).parent, "kserve": Path(__file__).parent / "kserve"}
 ALL = [(server, case) for server, folder in FOLDERS.items() for case in read_cases(folder)]
 IDS = [f"{server}/{case.id}" for server, case in ALL]
+
+
+def _messages(method):
+    request = "ModelInfer" if method == "ModelStreamInfer" else method
+    return f"inference.{request}Request", f"inference.{method}Response"
+
+
+SERVICE = Service(messages.SERVICE, messages.SCHEMA, _messages)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +32,7 @@ def channels(servers):
 
 @pytest.mark.parametrize(("server", "case"), ALL, ids=IDS)
 def test_the_live_server_answers_as_promised(channels, server, case):
-    came = make(channels[server], SERVICE, SCHEMA, case)
-    assert differences(came, case, SCHEMA, SERVICE) == []
+    assert differences(make(channels[server], SERVICE, case), SERVICE, case) == []
 
 
 @pytest.mark.parametrize(("server", "case"), ALL, ids=IDS)

@@ -5,15 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.torchserve.test_exchanges import CASES, IDS
+from tests.conformance.torchserve.grpc import test_exchanges as grpc
+from tests.conformance.torchserve.test_exchanges import CASES as HTTP
+from tests.conformance.torchserve.test_exchanges import IDS as HTTP_IDS
 
 ROOT = Path(__file__).parents[3]
 ROWS = re.findall(
     r"^\| `([a-z0-9-]+)` \|", (ROOT / "docs/compatibility-torchserve.md").read_text("utf-8"), re.MULTILINE
 )
+CASES = [*HTTP, *grpc.CASES]
+IDS = [*HTTP_IDS, *(f"grpc/{name}" for name in grpc.IDS)]
 TESTS = [
     path.read_text("utf-8")
-    for folder in ("tests/conformance/torchserve", "tests/protocols/torchserve")
+    for folder in (
+        "tests/conformance/torchserve",
+        "tests/conformance/torchserve/grpc",
+        "tests/protocols/torchserve",
+    )
     for path in (ROOT / folder).glob("test_*.py")
 ]
 #: A test that shows a difference says so: ``# row: name, name``.

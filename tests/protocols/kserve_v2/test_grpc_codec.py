@@ -286,6 +286,28 @@ def test_answers_are_written_raw(outputs, id_):
     assert list(message.raw_output_contents) == [bytes(encode_raw(tensor)) for tensor in outputs]
 
 
+@given(
+    st.lists(tensors(tuple(FIELDS)), max_size=3, unique_by=lambda tensor: tensor.name), st.text(max_size=5)
+)
+def test_answers_may_be_written_typed(outputs, id_):
+    message = ModelInferResponse.FromString(
+        grpc_codec.encode_typed(InferResponse("m", "1", tuple(outputs), id_))
+    )
+    again = a_message()
+    for output in message.outputs:  # inputs have the same fields
+        again.inputs.add().ParseFromString(output.SerializeToString())
+    for got, wanted in zip(decode(again).request.inputs, outputs, strict=True):
+        same(got, wanted)
+    assert message.id == id_
+
+
+def test_what_has_no_typed_field_is_written_raw():
+    outputs = (Tensor("h", "FP16", np.ones(2, np.float16)), Tensor("f", "FP32", np.ones(2, np.float32)))
+    message = ModelInferResponse.FromString(grpc_codec.encode_typed(InferResponse("m", "1", outputs)))
+    assert [len(data) for data in message.raw_output_contents] == [4, 8]
+    assert not any(output.HasField("contents") for output in message.outputs)
+
+
 def test_big_outputs_are_handed_out_where_they_lie():
     data = np.zeros(100_000, np.float32)
     pieces = grpc_codec.encode_infer(InferResponse("m", "1", (Tensor("y", "FP32", data),)), {}, None)

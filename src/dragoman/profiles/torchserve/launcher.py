@@ -5,6 +5,8 @@
     inference  8080   predictions, /ping            the inference key
     management 8081   /models, /token               the management key; for /token the API key
     metrics    8082   /metrics                      no key
+    gRPC       7070   predictions, Ping             the inference key
+    gRPC       7071   management                    the management key
 
 Addresses that are equal share one listener with the routes of all.
 """
@@ -19,6 +21,7 @@ import stat
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dragoman import log as logs
 from dragoman.app import App
@@ -33,9 +36,13 @@ from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.protocols import torchserve
 from dragoman.scheduling.scheduler import LoopClock
 from dragoman.transport import address as addresses
+from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.router import Router
 from dragoman.transport.tls import server_context
+
+if TYPE_CHECKING:
+    from dragoman.profiles.torchserve.grpc import GrpcListener
 
 log = logging.getLogger("dragoman.torchserve")
 
@@ -63,6 +70,8 @@ class TorchServe(App):
         super().__init__(configuration.settings(), [model.source for model in models])
         self.configuration = configuration
         self.listeners: list[Listener] = []
+        self.grpc_listeners: list[GrpcListener] = []
+        self._models = models
         self._urls = {model.source.name: model.url for model in models}
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
@@ -70,9 +79,15 @@ class TorchServe(App):
     def build(self) -> None:
         self.engine = Engine(LoopClock(asyncio.get_running_loop()))
         access = logs.access if self.settings.log.access else None
-        for address, router in self._routers():
+        doors = Doors(self.engine, self._tokens)
+        for address, router in self._routers(doors):
             server = HttpServer(router.find, self.settings.limits, access)
             self.listeners.append(Listener(address, router, server))
+        if grpc_installed():
+            from dragoman.profiles.torchserve.grpc import make_listeners
+
+            said = self.configuration
+            self.grpc_listeners = make_listeners(self.engine, said, self._models, doors, access)
 
     async def start(self) -> None:
         """Write the keys, listen everywhere, then load."""
@@ -82,6 +97,8 @@ class TorchServe(App):
         for listener in self.listeners:
             await self._open(listener)
             log.info("listening", extra={"url": listener.url})
+        for grpc in self.grpc_listeners:
+            await self._open_grpc(grpc)
         self.port = self.listeners[0].port
         await self._load()
         self.engine.started()
@@ -91,7 +108,8 @@ class TorchServe(App):
         self.engine.stop()
         grace = self.settings.server.grace
         started = [listener for listener in self.listeners if hasattr(listener.server, "loop")]
-        await asyncio.gather(*(listener.server.stop(grace) for listener in started))
+        servers = [listener.server.stop(grace) for listener in started]
+        await asyncio.gather(*servers, *(grpc.server.stop(grace) for grpc in self.grpc_listeners))
         for listener in started:
             if listener.address.path:
                 Path(listener.address.path).unlink(missing_ok=True)
@@ -109,12 +127,12 @@ class TorchServe(App):
 
     @property
     def in_flight(self) -> int:
-        return sum(listener.server.in_flight for listener in self.listeners)
+        requests = sum(listener.server.in_flight for listener in self.listeners)
+        return requests + sum(listener.server.in_flight for listener in self.grpc_listeners)
 
-    def _routers(self) -> list[tuple[Address, Router]]:
+    def _routers(self, doors: Doors) -> list[tuple[Address, Router]]:
         """The routes of each address; the inference one is first."""
         said, limits = self.configuration, self.settings.limits
-        doors = Doors(self.engine, self._tokens)
         cors = dict(said.cors)
         options = torchserve.Options(
             cors_allowed_origin=cors.get("access-control-allow-origin", ""),
@@ -150,6 +168,16 @@ class TorchServe(App):
                 raise ConfigError(f"can't listen on {address}: {error.strerror or error}") from error
             refused = addresses.cannot_listen(address.host, address.port, error)
             raise ConfigError(str(refused), hint="change the address in config.properties") from error
+
+    async def _open_grpc(self, listener: "GrpcListener") -> None:
+        address = listener.address
+        try:
+            listener.port = await listener.server.start(address.host, address.port)
+        except OSError as error:
+            refused = addresses.cannot_listen(address.host, address.port, error)
+            hint = "change grpc_inference_port or grpc_management_port in config.properties"
+            raise ConfigError(str(refused), hint=hint) from error
+        log.info("listening", extra={"grpc": addresses.authority(address.host, listener.port)})
 
 
 def hide_variables(pattern: re.Pattern[str] | None, environ: MutableMapping[str, str]) -> None:

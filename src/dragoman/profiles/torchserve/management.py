@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from dragoman.engine.engine import Engine
 from dragoman.errors import DragomanError
 from dragoman.metrics import torchserve as metrics
+from dragoman.profiles.torchserve.describing import list_models
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.protocols.torchserve import errors
 from dragoman.protocols.torchserve.http import METHODS, NO_CACHE
@@ -105,13 +106,8 @@ class Management(Port):
         limit = PAGE if limit is None or not 0 <= limit <= PAGE else limit
         start = 0 if start is None or start < 0 else start
         urls = self._urls()
-        names = [name for name in self._engine.registry.names() if name in urls]
-        document: dict[str, Any] = {}
-        if start + limit <= len(names):  # as recorded: at the very end, too
-            document["nextPageToken"] = str(start + limit)
-        shown = names[start : start + limit]
-        document["models"] = [{"modelName": name, "modelUrl": urls[name]} for name in shown]
-        self.answer(http, document)
+        known = {name: urls[name] for name in self._engine.registry.names() if name in urls}
+        self.answer(http, list_models(known, limit, start))
 
     def renew(self, http: HttpRequest) -> None:
         """The new key is in the file only."""

@@ -26,6 +26,17 @@ Table = Mapping[str, Any]
 Tables = Mapping[str, Mapping[str, Table]]
 
 
+@dataclass(frozen=True, slots=True)
+class GrpcAddress:
+    """Where gRPC is listened for; ages are in seconds, where 0 is no limit. Equal addresses share a listener."""
+
+    host: str
+    port: int
+    tls: bool = False
+    age: float = 0.0
+    age_grace: float = 0.0
+
+
 class Missing(ConfigError):
     """Something that was named, or should have been, isn't there. The text is TorchServe's own."""
 
@@ -56,6 +67,8 @@ class Configuration:
     inference: Address
     management: Address
     metrics: Address | None
+    grpc_inference: GrpcAddress
+    grpc_management: GrpcAddress
     certificate: str = ""
     private_key: str = ""
     cors: tuple[tuple[str, str], ...] = ()
@@ -162,17 +175,21 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     management = parse_address(of.text("management_address"), "management_address", (8081, 8444))
     metrics = parse_address(of.text("metrics_address"), "metrics_address", (8082, 8445))
     certificate, key = of.path("certificate_file", directory), of.path("private_key_file", directory)
-    if any(address.tls for address in (inference, management, metrics)) and not (certificate and key):
+    grpc = [_grpc_address(of, name) for name in ("inference", "management")]
+    secured = [each.tls for each in (inference, management, metrics)] + [each.tls for each in grpc]
+    if any(secured) and not (certificate and key):
         hint = "a keystore is turned into them by: openssl pkcs12 -in keystore.p12 -nodes -out both.pem"
-        raise ConfigError("an https address needs certificate_file and private_key_file", hint=hint)
+        raise ConfigError("TLS needs certificate_file and private_key_file", hint=hint)
     token_auth = not of.boolean("disable_token_authorization")
     if not token_auth:
-        warnings += _open_doors(inference, management)
+        warnings += _open_doors(inference, management, *grpc)
     snapshot = _tables(of.table("model_snapshot").get("models"))
     return Configuration(
         inference=inference,
         management=management,
         metrics=metrics if of.boolean("enable_metrics_api") else None,
+        grpc_inference=grpc[0],
+        grpc_management=grpc[1],
         certificate=certificate,
         private_key=key,
         cors=_cors(of),
@@ -267,10 +284,26 @@ def _remarks(values: Mapping[str, str]) -> tuple[list[str], list[str]]:
     return warnings, notes
 
 
-def _open_doors(inference: Address, management: Address) -> list[str]:
+def _grpc_address(of: Values, name: str) -> GrpcAddress:
+    port = of.integer(f"grpc_{name}_port")
+    if port > 65_535:
+        raise ConfigError(f"grpc_{name}_port must be a port, got {port}")
+    age, grace = (of.integer(f"grpc_{name}_max_connection_age{kind}_ms", 0) / 1000 for kind in ("", "_grace"))
+    return GrpcAddress(of.text(f"grpc_{name}_address"), port, of.boolean("enable_grpc_ssl"), age, grace)
+
+
+def _open_doors(
+    inference: Address, management: Address, grpc_inference: GrpcAddress, grpc_management: GrpcAddress
+) -> list[str]:
+    addresses = {
+        "inference_address": (inference, str(inference)),
+        "management_address": (management, str(management)),
+        "grpc_inference_address": (Address(grpc_inference.host), grpc_inference.host),
+        "grpc_management_address": (Address(grpc_management.host), grpc_management.host),
+    }
     return [
-        f"{name} {address} is open to other machines, and nobody is asked for a key"
-        for name, address in (("inference_address", inference), ("management_address", management))
+        f"{name} {shown} is open to other machines, and nobody is asked for a key"
+        for name, (address, shown) in addresses.items()
         if not address.local
     ]
 

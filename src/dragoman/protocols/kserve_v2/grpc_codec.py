@@ -15,7 +15,7 @@ from dragoman.protobuf.wire import Malformed, cut, tag, varint
 from dragoman.protocols.kserve_v2.binary import decode_tensor
 from dragoman.protocols.kserve_v2.classification import classify
 from dragoman.protocols.kserve_v2.codec import in_order
-from dragoman.protocols.kserve_v2.grpc_contents import decode_contents
+from dragoman.protocols.kserve_v2.grpc_contents import decode_contents, encode_contents, has_field
 from dragoman.protocols.kserve_v2.members import MAX_TENSORS, tag_of
 from dragoman.protocols.kserve_v2.messages import (
     ModelInferRequest,
@@ -109,6 +109,19 @@ def encode_infer(
         data = encode_raw(tensor)
         pieces += (_RAW_OUTPUTS + varint(len(data)), data)
     return pieces
+
+
+def encode_typed(response: InferResponse) -> bytes:
+    """An answer with typed contents, for clients that look nowhere else; raw if there is no field for a datatype."""
+    outputs = response.outputs
+    if not all(has_field(tensor.datatype) for tensor in outputs):
+        return b"".join(encode_infer(response, {}, None))
+    message = ModelInferResponse()
+    message.ParseFromString(_encode_head(response, outputs))
+    message.id = response.id
+    for tensor, output in zip(outputs, message.outputs, strict=True):
+        encode_contents(tensor, output.contents)
+    return bytes(message.SerializeToString())
 
 
 def encode_empty_final(model: str, id_: str) -> Pieces:

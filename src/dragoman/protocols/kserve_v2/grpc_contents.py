@@ -11,7 +11,7 @@ from dragoman.errors import InvalidInput
 from dragoman.protobuf.wire import cut
 from dragoman.protocols.kserve_v2.binary import decode_tensor, size_mismatch
 from dragoman.tensors import bytes_array, count_elements
-from dragoman.types import DTYPES, Array
+from dragoman.types import DTYPES, Array, Tensor
 
 #: The field of each datatype. FP16 and BF16 have none: they travel raw.
 _FIELD: Final = {
@@ -65,6 +65,16 @@ def decode_contents(contents: Any, name: str, datatype: str, shape: list[int], m
         size = DTYPES[datatype].itemsize
         raise size_mismatch(name, model, count * size, len(values) * size, tag)
     return _narrow(values, datatype, name).reshape(shape)
+
+
+def has_field(datatype: str) -> bool:
+    """Tensors of this datatype can be written with typed fields."""
+    return datatype in _FIELD
+
+
+def encode_contents(tensor: Tensor, contents: Any) -> None:
+    """Write a tensor's elements into an ``InferTensorContents``."""
+    getattr(contents, _FIELD[tensor.datatype]).extend(tensor.data.ravel().tolist())
 
 
 def _decode_strings(contents: Any, name: str, shape: list[int], model: str, tag: str) -> Array:

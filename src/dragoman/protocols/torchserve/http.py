@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
-from dragoman.engine.lifecycle import State
 from dragoman.engine.model import Model
-from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, Overloaded
+from dragoman.errors import DragomanError, InvalidInput, ModelFailed
 from dragoman.protocols.torchserve import codec, errors, openapi
+from dragoman.protocols.torchserve.finding import find
 from dragoman.scheduling.scheduler import Entry, Outcome
 from dragoman.transport.request import Handler, Header, HttpRequest
 from dragoman.transport.router import Router
@@ -178,17 +178,7 @@ class Http:
             http.on_disconnect = answer.lost
 
     def _find(self, name: str, version: str) -> Model:
-        try:
-            return self._engine.find(name, version)
-        except NotFound as error:
-            self._engine.refuse(DIALECT, error)
-            records = self._engine.lifecycle.records.values()
-            known = {r.version for r in records if r.name == name and r.state is not State.UNLOADED}
-            if not known:
-                raise errors.model_not_found(name) from None
-            if version and version not in known:
-                raise errors.version_not_found(name, version) from None
-            raise Overloaded(errors.no_worker(name, version)) from None  # it loads, or could not
+        return find(self._engine, name, version, DIALECT)
 
     # All the rest.
 

@@ -83,10 +83,15 @@ class GrpcServer:
         logging.getLogger("grpc._cython.cygrpc").setLevel(logging.CRITICAL)
         self._loop = asyncio.get_running_loop()
         self._queue = cygrpc.CompletionQueue()
-        self._core = cygrpc.Server(self._arguments(reuse_port), False)
-        self._core.register_completion_queue(self._queue)
-        port = self._bind(host, port, credentials)
-        self._core.start()
+        core = cygrpc.Server(self._arguments(reuse_port), False)
+        core.register_completion_queue(self._queue)
+        try:
+            port = _bind(core, host, port, credentials)
+        except OSError:
+            core.destroy()
+            raise
+        core.start()
+        self._core = core
         for _ in range(_ARMED):
             self._arm()
         threading.Thread(target=self._poll, name="gRPC", daemon=True).start()
@@ -219,17 +224,6 @@ class GrpcServer:
             call.check(now, limits.idle_timeout, limits.write_timeout)
         self._timer = self._loop.call_later(_SWEEP, self._sweep)
 
-    def _bind(self, host: str, port: int, credentials: Any) -> int:
-        name = f"[{host or '::'}]" if ":" in host or not host else host
-        secrets = () if credentials is None else (credentials._credentials,)
-        try:
-            bound = int(self._core.add_http2_port(f"{name}:{port}".encode(), *secrets))
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            raise _reason(host, port)
-        return bound
-
     def _arguments(self, reuse_port: bool) -> tuple[tuple[str, int], ...]:
         limits, said = self._limits, self._options
         return (
@@ -255,6 +249,18 @@ class GrpcServer:
 _NOWHERE: Final = Route("", "", Shape.UNARY, lambda call: None, "", permit=False)
 _FOREVER: Final = 2**31 - 1
 _LEVELS: Final = {"none": 0, "low": 1, "medium": 2, "high": 3}
+
+
+def _bind(core: Any, host: str, port: int, credentials: Any) -> int:
+    name = f"[{host or '::'}]" if ":" in host or not host else host
+    secrets = () if credentials is None else (credentials._credentials,)
+    try:
+        bound = int(core.add_http2_port(f"{name}:{port}".encode(), *secrets))
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise _reason(host, port)
+    return bound
 
 
 def _milliseconds(seconds: float) -> int:
