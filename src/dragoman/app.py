@@ -141,10 +141,10 @@ class App:
         server = self.settings.server
         shared = self._siblings is not None
         try:
-            self.grpc_port = await grpc.start(server.host, server.grpc_port, reuse_port=shared)
+            self.grpc_port = await grpc.start(server.host, server.grpc_listens, reuse_port=shared)
         except OSError as error:
-            raise address.cannot_listen(server.host, server.grpc_port, error, "--grpc-port") from error
-        log.info("listening", extra={"grpc": self.grpc_address})
+            raise address.cannot_listen(server.host, server.grpc_listens, error, "--grpc-port") from error
+        log.info("listening for gRPC", extra={"grpc": self.grpc_address})
 
     async def stop(self) -> None:
         """Not ready at once; every accepted request is answered; then the models go."""

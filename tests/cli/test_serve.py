@@ -78,7 +78,6 @@ def test_what_makes_no_sense_is_a_configuration_error(folder):
         (["app.py:Sum", "--port", "none"], "(flag --port)"),
         (["app.py:Sum", "--config", "nothing.toml"], "can't read file nothing.toml"),
         (["app.py:Sum", "--tls-cert", "c.pem"], "needs server.tls_key"),
-        (["app.py:Sum", "--grpc-port", "8081"], "gRPC is not served by this version"),
         (["ap.py"], "there is no file or folder 'ap.py'"),
     ):
         done = dragoman("serve", *arguments, cwd=folder)

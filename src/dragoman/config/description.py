@@ -14,6 +14,7 @@ KINDS: Final[dict[Any, str]] = {
     bool: "boolean",
     bool | None: "boolean or unset",
     int: "integer",
+    int | None: "integer or unset",
     float: "number",
     str: "string",
     tuple[int, ...]: "list of integers",

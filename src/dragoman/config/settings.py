@@ -29,13 +29,25 @@ class ServerSettings:
     host: str = setting("127.0.0.1", "address to listen on; only this machine can reach the default")
     port: int = setting(8080, "TCP port of every REST dialect; 0 picks a free one", least=0, most=65_535)
     grpc: bool = setting(True, "serve gRPC, if the extra grpc is installed")
-    grpc_port: int = setting(8081, "TCP port of every gRPC service; 0 picks a free one", least=0, most=65_535)
+    grpc_port: int | None = setting(
+        None,
+        "TCP port of every gRPC service; 0 picks a free one; unset takes the next after port: 8081",
+        least=0,
+        most=65_535,
+    )
     processes: int = setting(1, "server processes that share the port", least=1)
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0
     )
     tls_cert: str = setting("", "PEM file of the certificate chain; empty serves plain HTTP")
     tls_key: str = setting("", "PEM file of the certificate's key")
+
+    @property
+    def grpc_listens(self) -> int:
+        """The port to listen on for gRPC: beside a free one another free one."""
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return self.port + 1 if 0 < self.port < 65_535 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ def supervise(targets: list[str], settings: Settings, present: Present) -> int:
     with ExitStack() as taken:
         port = _reserve(taken, server.host, server.port)
         grpc = server.grpc and installed()
-        grpc_port = _reserve(taken, server.host, server.grpc_port, "--grpc-port") if grpc else 0
+        grpc_port = _reserve(taken, server.host, server.grpc_listens, "--grpc-port") if grpc else 0
         server = replace(server, port=port, grpc=grpc, grpc_port=grpc_port)
         return asyncio.run(Supervisor(targets, replace(settings, server=server), present).run())
 
@@ -208,7 +208,7 @@ class Supervisor:
             try:
                 server = self._server
                 url = address.show(server.host, server.port, tls=bool(server.tls_cert))
-                grpc = address.authority(server.host, server.grpc_port) if server.grpc else ""
+                grpc = address.authority(server.host, server.grpc_listens) if server.grpc else ""
                 self._present(url, process.models or [], grpc)
             except Exception as error:
                 self._error = error

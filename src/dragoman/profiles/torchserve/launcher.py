@@ -177,7 +177,7 @@ class TorchServe(App):
             refused = addresses.cannot_listen(address.host, address.port, error)
             hint = "change grpc_inference_port or grpc_management_port in config.properties"
             raise ConfigError(str(refused), hint=hint) from error
-        log.info("listening", extra={"grpc": addresses.authority(address.host, listener.port)})
+        log.info("listening for gRPC", extra={"grpc": addresses.authority(address.host, listener.port)})
 
 
 def hide_variables(pattern: re.Pattern[str] | None, environ: MutableMapping[str, str]) -> None:
