@@ -36,7 +36,7 @@ from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
-from dragoman.transport.tls import server_context
+from dragoman.transport.tls import Certificates
 from dragoman.workers import pool
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class App:
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
-        self._server = HttpServer(self.router.find, self.settings.limits, access)
+        limits, compression = self.settings.limits, self.settings.server.compression
+        self._server = HttpServer(self.router.find, limits, access, compression=compression)
         if self.settings.server.grpc and grpc_installed():
             from dragoman.transport.grpc.server import GrpcServer
 
@@ -127,7 +128,9 @@ class App:
 
     async def _listen(self) -> None:
         server = self.settings.server
-        context = server_context(server.tls_cert, server.tls_key) if server.tls_cert else None
+        files = (server.tls_cert, server.tls_key, server.tls_client_ca)
+        certificates = Certificates(*files) if server.tls_cert else None
+        context = certificates.context if certificates is not None else None
         shared = self._siblings is not None
         try:
             self.port = await self._server.start(server.host, server.port, ssl=context, reuse_port=shared)
@@ -135,13 +138,15 @@ class App:
             raise address.cannot_listen(server.host, server.port, error) from error
         log.info("listening", extra={"url": self.url})
         if self._grpc is not None:
-            await self._listen_for_grpc(self._grpc)
+            await self._listen_for_grpc(self._grpc, certificates)
 
-    async def _listen_for_grpc(self, grpc: "GrpcServer") -> None:
+    async def _listen_for_grpc(self, grpc: "GrpcServer", certificates: Certificates | None) -> None:
         server = self.settings.server
         shared = self._siblings is not None
         try:
-            self.grpc_port = await grpc.start(server.host, server.grpc_listens, reuse_port=shared)
+            self.grpc_port = await grpc.start(
+                server.host, server.grpc_listens, certificates=certificates, reuse_port=shared
+            )
         except OSError as error:
             raise address.cannot_listen(server.host, server.grpc_listens, error, "--grpc-port") from error
         log.info("listening for gRPC", extra={"grpc": self.grpc_address})

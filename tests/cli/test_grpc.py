@@ -1,30 +1,41 @@
 """``dragoman serve`` over gRPC: where it is, that it can be left out, and that a signal loses nothing."""
 
 import contextlib
+import http.client
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from tests.cli.running import LIMIT, SUM, Server, dragoman, environment
 from tests.clients.pools import triton
+from tests.transport.authority import Authority
 
 WITHOUT = "import sys\nsys.modules['grpc'] = None\nfrom dragoman.cli import main\nmain()"
 
 
-def infer(address, model, **arrays):
+def infer(address, model, files=None, **arrays):
     inputs = []
     for name, values in arrays.items():
         array = np.array(values, np.float32)
         inputs.append(triton.InferInput(name, array.shape, "FP32"))
         inputs[-1].set_data_from_numpy(array)
-    with contextlib.closing(triton.InferenceServerClient(address)) as client:
+    secured = (
+        {}
+        if files is None
+        else dict(zip(("root_certificates", "private_key", "certificate_chain"), files, strict=True))
+    )
+    client = triton.InferenceServerClient(address, ssl=files is not None, **secured)
+    with contextlib.closing(client):
         return client.infer(model, inputs, client_timeout=LIMIT)
 
 
@@ -78,6 +89,31 @@ def test_several_processes_share_its_port(folder):
             assert time.monotonic() < deadline
             pids.add(int(infer(address, "Pid", x=[1]).as_numpy("pid")[0]))
         assert server.stop() == 0
+
+
+def test_certificates_are_for_both_ports(folder, tmp_path_factory):
+    authority = Authority(tmp_path_factory.mktemp("tls"), "authority")
+    pair, mine = authority.sign("server"), authority.sign("client")
+    flags = ("--tls-cert", pair.cert, "--tls-key", pair.key, "--tls-client-ca", authority.cert)
+    with Server(folder, "app.py:Sum", *flags) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+        context = ssl.create_default_context(cafile=authority.cert)
+        address = server.wait_for("ready")["grpc"]
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            ask(server.url, context)
+        with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
+            infer(address, "Sum", (str(authority.cert), None, None), a=[[1, 2]], b=[[3, 4]])
+        context.load_cert_chain(*mine)
+        assert ask(server.url, context) == 200
+        files = (str(authority.cert), str(mine.key), str(mine.cert))
+        assert infer(address, "Sum", files, a=[[1, 2]], b=[[3, 4]]).as_numpy("sum").tolist() == [[4, 6]]
+
+
+def ask(url, context):
+    connection = http.client.HTTPSConnection(urlsplit(url).netloc, timeout=LIMIT, context=context)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v2/models/Sum/ready")
+        return connection.getresponse().status
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

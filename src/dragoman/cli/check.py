@@ -53,7 +53,9 @@ def _check_certificate(settings: Settings) -> None:
     if settings.server.tls_cert:
         from dragoman.transport.tls import server_context
 
-        server_context(settings.server.tls_cert, settings.server.tls_key)
+        server_context(
+            settings.server.tls_cert, settings.server.tls_key, settings.server.tls_client_ca or None
+        )
 
 
 def _read(found: "Found") -> list[dict[str, Any]]:

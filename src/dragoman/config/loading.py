@@ -137,3 +137,5 @@ def _check_together(settings: Settings) -> None:
     if bool(settings.server.tls_cert) != bool(settings.server.tls_key):
         given, lacking = ("tls_cert", "tls_key") if settings.server.tls_cert else ("tls_key", "tls_cert")
         raise ConfigError(f"server.{given} needs server.{lacking} too")
+    if settings.server.tls_client_ca and not settings.server.tls_cert:
+        raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key too")

@@ -39,8 +39,16 @@ class ServerSettings:
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0
     )
+    compression: str = setting(
+        "medium",
+        "how hard REST answers are compressed, for clients that take it",
+        choices=("none", "low", "medium", "high"),
+    )
     tls_cert: str = setting("", "PEM file of the certificate chain; empty serves plain HTTP")
     tls_key: str = setting("", "PEM file of the certificate's key")
+    tls_client_ca: str = setting(
+        "", "PEM file of authorities: clients must show a certificate that is signed by one of them"
+    )
 
     @property
     def grpc_listens(self) -> int:
@@ -90,7 +98,7 @@ class GrpcSettings:
     )
     compression: str = setting(
         "none",
-        "how hard answers are compressed, for clients that take it",
+        "how hard gRPC answers are compressed, for clients that take it",
         choices=("none", "low", "medium", "high"),
     )
     keepalive_time: float = setting(

@@ -137,10 +137,11 @@ class Exchange:
         text = answer.status_line(status, reason) + answer.content_type_line(content_type) + extra.text
         if compress:
             text += answer.VARY
-            coding = compression.choose(self.header(b"accept-encoding"))
+            level = connection.server.compression
+            coding = compression.choose(self.header(b"accept-encoding")) if level else None
             if coding is not None:
                 text += f"Content-Encoding: {coding}\r\n"
-                flats = [compression.deflate(flats, coding)]
+                flats = [compression.deflate(flats, coding, level)]
         size = sum(map(len, flats))
         if status not in answer.BODILESS:
             text += f"Content-Length: {size}\r\n"

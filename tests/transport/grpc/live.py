@@ -14,6 +14,7 @@ from dragoman.errors import NotFound
 from dragoman.transport.grpc.call import Call, Shape, Status
 from dragoman.transport.grpc.routes import Routes
 from dragoman.transport.grpc.server import Access, GrpcServer, Guard
+from dragoman.transport.tls import Certificates
 from tests.transport.live import LOOPS, PATIENCE
 
 SERVICE = "test.Service"
@@ -56,6 +57,7 @@ class Live:
         options: GrpcSettings,
         access: Access | None,
         guard: Guard | None,
+        certificates: Certificates | None,
     ) -> None:
         self.held = Held()
         self.routes = Routes()
@@ -76,7 +78,7 @@ class Live:
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.server = self.call(GrpcServer, self.routes, limits, options, access, guard)
-        self.port = self.run(self.server.start("127.0.0.1", 0))
+        self.port = self.run(self.server.start("127.0.0.1", 0, certificates=certificates))
         self._channels: list[grpc.Channel] = []
 
     @property
@@ -132,9 +134,12 @@ def serve(
     access: Access | None = None,
     guard: Guard | None = None,
     options: GrpcSettings | None = None,
+    certificates: Certificates | None = None,
     **limits: Any,
 ) -> Iterator[Live]:
-    live = Live(loop, replace(LimitSettings(), **limits), options or GrpcSettings(), access, guard)
+    live = Live(
+        loop, replace(LimitSettings(), **limits), options or GrpcSettings(), access, guard, certificates
+    )
     try:
         yield live
     finally:

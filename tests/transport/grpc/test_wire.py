@@ -16,7 +16,7 @@ from tests.transport.grpc.raw import Connection, frame, head
 MIB = 2**20
 ECHO = f"/{SERVICE}/Echo".encode()
 #: HTTP/2's frames, by number.
-HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 1, 3, 4, 6, 8, 9
+HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 1, 3, 4, 6, 7, 8, 9
 ENHANCE_YOUR_CALM = 11
 
 
@@ -184,3 +184,47 @@ def test_pings_are_welcome_where_the_operator_says_so():
             while not any(isinstance(event, h2.events.PingAckReceived) for event in client.receive()):
                 pass
         assert client.call(head(ECHO), frame(b"x")) == (Status.OK, "")
+
+
+def everything(client):
+    """All bytes until the server closes the connection; nothing is sent."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := client.sock.recv(65_536):
+            received += data
+    return received
+
+
+def pinged(client):
+    return any(isinstance(event, h2.events.PingReceived) for event in client.receive())
+
+
+def test_a_silent_client_is_asked_whether_it_is_there_and_closed_if_it_says_nothing():
+    options = GrpcSettings(
+        keepalive_time=0.1, keepalive_timeout=0.3, keepalive_without_calls=True, max_pings_without_data=0
+    )
+    with serve(options=options) as live, Connection(live.port) as client:
+        for _ in range(3):
+            while not pinged(client):
+                pass
+        assert client.call(head(ECHO), frame(b"x")) == (Status.OK, "")
+        with Connection(live.port) as silent:
+            assert raw_frame(PING, 0, 0, bytes(8))[:5] in everything(silent)
+
+
+def test_without_calls_nobody_is_asked_unless_the_operator_says_so():
+    options = GrpcSettings(keepalive_time=0.1, keepalive_timeout=0.1)
+    with serve(options=options) as live, Connection(live.port) as client:
+        client.sock.settimeout(1)
+        client.receive()  # the server's settings
+        with contextlib.suppress(TimeoutError):
+            while True:
+                assert not pinged(client)
+        assert client.call(head(ECHO), frame(b"x")) == (Status.OK, "")
+
+
+def test_a_connection_that_is_old_is_asked_to_go():
+    options = GrpcSettings(connection_age=0.2, connection_age_grace=0.2)
+    with serve(options=options) as live, Connection(live.port) as client:
+        assert raw_frame(GOAWAY, 0, 0, b"\x7f\xff\xff\xff\0\0\0\0max_age")[3:] in everything(client)
+        assert live.good()

@@ -30,7 +30,7 @@ from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address
 from dragoman.profiles.torchserve.doors import Doors
 from dragoman.profiles.torchserve.management import Management, Metrics
-from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.settings import Configuration, GrpcAddress
 from dragoman.profiles.torchserve.store import Registered
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
 from dragoman.protocols import torchserve
@@ -39,7 +39,7 @@ from dragoman.transport import address as addresses
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.router import Router
-from dragoman.transport.tls import server_context
+from dragoman.transport.tls import Certificates
 
 if TYPE_CHECKING:
     from dragoman.profiles.torchserve.grpc import GrpcListener
@@ -75,6 +75,7 @@ class TorchServe(App):
         self._urls = {model.source.name: model.url for model in models}
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
+        self._certificates: Certificates | None = None
 
     def build(self) -> None:
         self.engine = Engine(LoopClock(asyncio.get_running_loop()))
@@ -156,8 +157,9 @@ class TorchServe(App):
         return routers
 
     async def _open(self, listener: Listener) -> None:
-        address, said = listener.address, self.configuration
-        context = server_context(said.certificate, said.private_key) if address.tls else None
+        address = listener.address
+        certificates = self._secured(address)
+        context = certificates.context if certificates is not None else None
         try:
             if address.path:
                 await listener.server.start(None, 0, sock=_unix_socket(address.path))
@@ -169,10 +171,17 @@ class TorchServe(App):
             refused = addresses.cannot_listen(address.host, address.port, error)
             raise ConfigError(str(refused), hint="change the address in config.properties") from error
 
+    def _secured(self, address: Address | GrpcAddress) -> Certificates | None:
+        """What an address with TLS needs: all of them have the same certificate."""
+        if address.tls and self._certificates is None:
+            self._certificates = Certificates(self.configuration.certificate, self.configuration.private_key)
+        return self._certificates if address.tls else None
+
     async def _open_grpc(self, listener: "GrpcListener") -> None:
         address = listener.address
+        secured = self._secured(address)
         try:
-            listener.port = await listener.server.start(address.host, address.port)
+            listener.port = await listener.server.start(address.host, address.port, certificates=secured)
         except OSError as error:
             refused = addresses.cannot_listen(address.host, address.port, error)
             hint = "change grpc_inference_port or grpc_management_port in config.properties"

@@ -28,9 +28,11 @@ from grpc._cython import cygrpc
 from dragoman.config import GrpcSettings, LimitSettings
 from dragoman.errors import DragomanError
 from dragoman.transport.grpc.call import Call, Shape, Status
+from dragoman.transport.grpc.credentials import make_credentials
 from dragoman.transport.grpc.exchange import Exchange
 from dragoman.transport.grpc.routes import Route, Routes
 from dragoman.transport.grpc.status import STATUS
+from dragoman.transport.tls import Certificates
 
 log = logging.getLogger("dragoman.transport")
 
@@ -77,7 +79,9 @@ class GrpcServer:
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def start(self, host: str, port: int, *, credentials: Any = None, reuse_port: bool = False) -> int:
+    async def start(
+        self, host: str, port: int, *, certificates: Certificates | None = None, reuse_port: bool = False
+    ) -> int:
         """Listen; returns the port. Raises OSError where the address can't be had."""
         # The library tells strangers' mistakes in metadata with a traceback each.
         logging.getLogger("grpc._cython.cygrpc").setLevel(logging.CRITICAL)
@@ -86,7 +90,7 @@ class GrpcServer:
         core = cygrpc.Server(self._arguments(reuse_port), False)
         core.register_completion_queue(self._queue)
         try:
-            port = _bind(core, host, port, credentials)
+            port = _bind(core, host, port, certificates)
         except OSError:
             core.destroy()
             raise
@@ -233,6 +237,7 @@ class GrpcServer:
             ("grpc.max_metadata_size", limits.header_bytes),
             ("grpc.absolute_max_metadata_size", limits.header_bytes),
             ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.server_handshake_timeout_ms", _milliseconds(limits.header_timeout)),
             ("grpc.max_concurrent_streams", said.streams),
             ("grpc.default_compression_level", _LEVELS[said.compression]),
             ("grpc.keepalive_time_ms", _milliseconds(said.keepalive_time)),
@@ -251,9 +256,9 @@ _FOREVER: Final = 2**31 - 1
 _LEVELS: Final = {"none": 0, "low": 1, "medium": 2, "high": 3}
 
 
-def _bind(core: Any, host: str, port: int, credentials: Any) -> int:
+def _bind(core: Any, host: str, port: int, certificates: Certificates | None) -> int:
     name = f"[{host or '::'}]" if ":" in host or not host else host
-    secrets = () if credentials is None else (credentials._credentials,)
+    secrets = () if certificates is None else (make_credentials(certificates)._credentials,)
     try:
         bound = int(core.add_http2_port(f"{name}:{port}".encode(), *secrets))
     except RuntimeError:
