@@ -35,6 +35,7 @@ from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.request import HttpRequest
+from dragoman.transport.restricting import Restrictions, grpc_guard_of, guards_of
 from dragoman.transport.router import Router
 from dragoman.transport.tls import Certificates
 from dragoman.workers import pool
@@ -81,10 +82,18 @@ class Siblings(Protocol):
 class App:
     """A server and its models. ``start`` it on an event loop, ``stop`` it there."""
 
-    def __init__(self, settings: Settings, models: Found, siblings: Siblings | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        models: Found,
+        siblings: Siblings | None = None,
+        restrictions: Restrictions | None = None,
+    ) -> None:
+        """``restrictions`` take the place of ``settings.server.restrict``, which is for both transports alike."""
         self.settings = settings
         self.models = models
-        self.router = Router()
+        self._restrictions = restrictions or Restrictions.read(settings.server.restrict)
+        self.router = Router(guards_of(self._restrictions.rest))
         self.engine: Engine
         self.port = 0
         self.grpc_port = 0  #: 0 where gRPC is not served
@@ -106,7 +115,8 @@ class App:
             from dragoman.transport.grpc.server import GrpcServer
 
             routes = grpc_routes(self.engine)
-            self._grpc = GrpcServer(routes, self.settings.limits, self.settings.grpc, access)
+            guard = grpc_guard_of(self._restrictions.grpc)
+            self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
 
     async def start(self) -> None:
         """Listen, then load: a probe gets its answer from the first moment. Returns when every model was tried.
@@ -194,12 +204,12 @@ class App:
         for protocol in (KServeV2, KServeV1, TorchServe):
             protocol(self.engine, self.settings.limits).add_routes(self.router)
         for path in ("/livez", "/healthz"):
-            self.router.add("GET", path, self._live, permit=False)
-        self.router.add("GET", "/readyz", self._ready, permit=False)
-        self.router.add("GET", "/metrics", self._metrics, permit=False)
+            self.router.add("GET", path, self._live, permit=False, operation="health")
+        self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")
+        self.router.add("GET", "/metrics", self._metrics, permit=False, operation="statistics")
         for path in ("/crashes", "/crashes/{}"):
-            self.router.add("GET", path, self._crashes, permit=False)
-        self.router.add("GET", "/", self._bridge, streaming=True)
+            self.router.add("GET", path, self._crashes, permit=False, operation="logging")
+        self.router.add("GET", "/", self._bridge, streaming=True, operation="pages")
 
     async def _load(self) -> None:
         plans = []

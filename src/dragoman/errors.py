@@ -44,6 +44,12 @@ class SequenceUnknown(InvalidInput):
     """The request goes on with a sequence that has not begun, or has ended."""
 
 
+class Forbidden(DragomanError):
+    """The client may not do this."""
+
+    code = Code.FORBIDDEN
+
+
 class NotFound(DragomanError):
     """No such model, version or route."""
 

@@ -85,11 +85,21 @@ def test_restrictions_are_read_as_tritonserver_reads_them(text, operations, head
 
 
 @pytest.mark.parametrize(
-    "text", ["", "inference", "inference:key", "inference:=v", "inference:k=", ":k=v", "x y:k=v"]
+    "text",
+    ["", "inference", "inference:key", "inference:=v", "inference:k=", ":k=v", "x y:k=v", "health:ä=v"],
 )
 def test_what_is_no_restriction_says_so(text):
     with pytest.raises(ValueError):
         auth.parse_restriction(text)
+
+
+def test_several_restrictions_have_semicolons_between():
+    found = auth.parse_restrictions(" health:a=1; inference,metadata:b=2 ;", "pre-")
+    assert [(sorted(each.operations), each.header) for each in found] == [
+        (["health"], "pre-a"),
+        (["inference", "metadata"], "pre-b"),
+    ]
+    assert auth.parse_restrictions("") == []
 
 
 def test_an_unknown_operation_is_no_restriction():
@@ -100,17 +110,17 @@ def test_an_unknown_operation_is_no_restriction():
 def test_only_restricted_operations_need_their_header_with_exactly_its_value():
     permissions = auth.Permissions([auth.parse_restriction("inference,health:key=s3cret")])
     headers = {"key": "s3cret"}
-    assert not permissions.open
+    assert [name for name in auth.OPERATIONS if permissions.asks(name)] == ["health", "inference"]
     assert permissions.lacking("inference", headers.get) is None
     assert permissions.lacking("metadata", {}.get) is None
     for wrong in ({}, {"key": "S3cret"}, {"key": ""}, {"key": "s3cret "}, {"KEY": "s3cret"}):
         assert permissions.lacking("inference", wrong.get) == "key"
-    assert auth.Permissions().open
 
 
 def test_an_operation_that_nobody_has_heard_of_is_denied():
-    with pytest.raises(KeyError):
-        auth.Permissions().lacking("unheard-of", {}.get)
+    for ask in (auth.Permissions().asks, lambda name: auth.Permissions().lacking(name, {}.get)):
+        with pytest.raises(KeyError):
+            ask("unheard-of")
 
 
 def test_an_operation_is_restricted_once():

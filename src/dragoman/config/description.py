@@ -35,6 +35,7 @@ class Setting:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    secret: bool = False
 
     @property
     def name(self) -> str:
@@ -62,6 +63,7 @@ def describe() -> Iterator[Setting]:
                 told["least"],
                 told["most"],
                 told["choices"],
+                told["secret"],
             )
 
 

@@ -12,13 +12,16 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
     """A field of a section: ``text`` is one line for people and names the unit.
 
     ``unit`` is "bytes" or "seconds" where a text such as "64MiB" or "500ms" is welcome too. ``least`` and
-    ``most`` are inclusive, and meant for each item where the setting is a list.
+    ``most`` are inclusive, and meant for each item where the setting is a list. A ``secret`` is never shown.
     """
-    metadata = {"help": text, "unit": unit, "least": least, "most": most, "choices": choices}
+    metadata = {
+        "help": text, "unit": unit, "least": least, "most": most, "choices": choices, "secret": secret
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 
@@ -46,6 +49,11 @@ class ServerSettings:
     )
     tls_cert: str = setting("", "PEM file of the certificate chain; empty serves plain HTTP")
     tls_key: str = setting("", "PEM file of the certificate's key")
+    restrict: str = setting(
+        "",
+        "operations that need a header, as in 'statistics,model-config:admin-key=secret'; with semicolons between",
+        secret=True,
+    )
     tls_client_ca: str = setting(
         "", "PEM file of authorities: clients must show a certificate that is signed by one of them"
     )

@@ -72,6 +72,7 @@ def convert(setting: Setting, raw: Any, where: str, *, text: bool = False) -> An
         _check(setting, value)
     except (ValueError, TypeError, OverflowError):
         shown = repr(raw) if len(repr(raw)) <= 80 else repr(raw)[:77] + "..."
+        shown = "something else" if setting.secret else shown
         raise ConfigError(f"{setting.name} must be {expected(setting)}, got {shown} ({where})") from None
     return value
 

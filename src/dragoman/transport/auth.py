@@ -19,7 +19,9 @@ OPERATIONS: Final = (
 )  # fmt: skip
 
 _BEARER: Final = re.compile(r"Bearer\s+(\S+)")
-_RESTRICTION: Final = re.compile(r"(?P<operations>[a-z][a-z,\s-]*)[:,](?P<header>[^=:,\s]+)=(?P<value>\S+)")
+_RESTRICTION: Final = re.compile(
+    r"(?P<operations>[a-z][a-z,\s-]*)[:,](?P<header>[\w!#$%&'*+.^`|~-]+)=(?P<value>\S+)", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ def parse_restriction(text: str, prefix: str = "") -> Restriction:
     return Restriction(operations, prefix + match["header"].lower(), _digest(match["value"]))
 
 
+def parse_restrictions(text: str, prefix: str = "") -> list[Restriction]:
+    """Any number of them, with semicolons between. Raises ValueError."""
+    return [parse_restriction(each, prefix) for each in text.split(";") if each.strip()]
+
+
 class Permissions:
     """The one table of what each operation asks for. What isn't in it is denied."""
 
@@ -88,10 +95,9 @@ class Permissions:
                     raise ValueError(f"{operation} is restricted twice")
                 self._table[operation] = restriction
 
-    @property
-    def open(self) -> bool:
-        """Nothing asks for anything."""
-        return not any(self._table.values())
+    def asks(self, operation: str) -> bool:
+        """Whether the operation needs a header. Raises KeyError."""
+        return self._table[operation] is not None
 
     def lacking(self, operation: str, header: Callable[[str], str | None]) -> str | None:
         """The header that is missing or wrong, if the operation needs one; ``None`` lets it pass. Raises KeyError."""

@@ -2,8 +2,9 @@
 
 ::
 
-    IDLE ──head──► READING ──body──► WORK ──answer──► IDLE      handlers of a whole body are called at WORK,
-      │               │               │                         streaming ones at READING
+    IDLE ──head──► READING ──body──► WORK ──answer──► IDLE      guards are asked at READING, before any of the body;
+      │               │               │                         handlers of a whole body are called at WORK, streaming
+      │               │               │                         ones at READING
       └───refused─────┴─────close─────┴──► LINGER ──► CLOSED    reads and forgets, so that the client can
                                                                 read its answer before it sees the end
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from dragoman.transport.http import HttpServer
+    from dragoman.transport.request import Guard, Handler
     from dragoman.transport.router import Route
 
 log = logging.getLogger("dragoman.transport")
@@ -196,13 +198,15 @@ class Connection(Channel):
         server.in_flight += 1
         self._permit = 0
         self.exchange = exchange = Exchange(self, head, self._params, data[len(self._raw) :], server.clock())
+        if self._route.guard is not None and not self._admits(exchange, self._route.guard):
+            return
         if server.permits < permit:
             self._refuse(_overloaded())
             return
         self._permit = permit
         server.permits -= permit
         self._state = WORK
-        self._call(exchange)
+        self._call(exchange, self._route.handler)
 
     def _advance(self) -> None:
         """Does all that can be done with the bytes that are here, a turn at a time."""
@@ -260,6 +264,8 @@ class Connection(Channel):
         self._permit = 0
         self.exchange = exchange = Exchange(self, head, self._params, b"", server.clock())
         self._state = READING
+        if route.guard is not None and not self._admits(exchange, route.guard):
+            return
         if head.length > limits.body_bytes:
             raise Refusal(413, f"the body is longer than {limits.body_bytes} bytes")
         if head.encoding and not route.streaming and not compression.known(head.encoding):
@@ -277,7 +283,7 @@ class Connection(Channel):
         self._body = open_body(head, limits, server.pool, self._inbox)
         if route.streaming:
             self._take_body()  # first, so that a short body is there when the handler asks for it
-            self._call(exchange)
+            self._call(exchange, self._route.handler)
         elif isinstance(self._body, DirectBody) and not self._body.feed(self._pending):
             self._direct = self._body
 
@@ -296,7 +302,7 @@ class Connection(Channel):
             self._inflate(exchange, inflater)
         elif self._inbox is None:
             exchange.body = body.content()
-            self._call(exchange)
+            self._call(exchange, self._route.handler)
         return True
 
     def _inflate(self, exchange: Exchange, inflater: compression.Inflater) -> None:
@@ -309,13 +315,23 @@ class Connection(Channel):
             return
         if done:
             exchange.body = settled(inflater.body)
-            self._call(exchange)
+            self._call(exchange, self._route.handler)
         else:
             self.server.loop.call_soon(self._inflate, exchange, inflater)
 
-    def _call(self, exchange: Exchange) -> None:
+    def _admits(self, exchange: Exchange, guard: "Guard") -> bool:
+        """Whether the guard lets it in. If not it has been answered, and nothing more of it is read."""
+        self._state = READING  # which makes this answer the last one
+        self._call(exchange, guard)
+        if exchange.open:
+            return True
+        if self._state == READING:  # the client has yet to read what was written before
+            self._linger(unread=True)
+        return False
+
+    def _call(self, exchange: Exchange, handler: "Handler") -> None:
         try:
-            self._route.handler(exchange)
+            handler(exchange)
         except Exception as error:
             if exchange.begun:
                 log.exception("%s %s failed in its answer", exchange.method, exchange.path)

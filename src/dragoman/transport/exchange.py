@@ -249,6 +249,11 @@ class Exchange:
     # For the connection.
 
     @property
+    def open(self) -> bool:
+        """It waits for its answer, or for more of it."""
+        return self._connection is not None
+
+    @property
     def begun(self) -> bool:
         """Some of the answer has been written."""
         return self._status != 0

@@ -91,3 +91,6 @@ class HttpRequest(Protocol):
 
 
 Handler = Callable[[HttpRequest], None]
+#: Asked about each request of its routes when the head is there, before a permit is taken, 100-continue is said or any
+#: of the body is read. It answers whom it doesn't let in (or raises why), and that is the connection's last answer.
+Guard = Callable[[HttpRequest], None]

@@ -1,13 +1,14 @@
 """Which handler answers which path. Knows patterns and methods, no bytes and no protocol of any wire."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from dragoman.errors import InvalidInput
-from dragoman.transport.request import Handler, HttpRequest
+from dragoman.transport.auth import OPERATIONS
+from dragoman.transport.request import Guard, Handler, HttpRequest
 
 #: Paths that were found are remembered, up to this many and up to this length: a stranger chooses paths.
 CACHED_PATHS: Final = 4096
@@ -19,7 +20,8 @@ class Route:
     """A pattern's answer to some methods.
 
     ``streaming`` handlers are called when the head is complete and read the body themselves; the others when
-    the body is there. A route without ``permit`` answers under overload too.
+    the body is there. A route without ``permit`` answers under overload too. A ``guard`` looks at heads first.
+    ``operation`` is what a client does here, which decides whether it may.
     """
 
     methods: tuple[str, ...]
@@ -27,6 +29,8 @@ class Route:
     handler: Handler
     streaming: bool = False
     permit: bool = True
+    guard: Guard | None = None
+    operation: str = ""
 
     @property
     def name(self) -> str:
@@ -48,10 +52,12 @@ class RouteInfo(NamedTuple):
 class Router:
     """Literal paths by look-up, patterns by number of slashes; the one with the most literal text wins.
 
-    A pattern that ends with ``{*}`` is there for any number of slashes.
+    A pattern that ends with ``{*}`` is there for any number of slashes. With ``guards``, by operation, every route
+    must declare its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guards: Mapping[str, Guard] | None = None) -> None:
+        self._guards = guards
         self._routes: list[Route] = []
         self._literal: dict[str, list[Route]] = {}
         self._patterns: dict[int, list[_Candidate]] = {}
@@ -68,6 +74,8 @@ class Router:
         *,
         streaming: bool = False,
         permit: bool = True,
+        guard: Guard | None = None,
+        operation: str = "",
     ) -> None:
         """Serves ``pattern``, in which each ``{}`` matches a part of one segment: anything but a slash.
 
@@ -76,7 +84,11 @@ class Router:
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         if not pattern.startswith("/") or not names:
             raise ValueError(f"a route needs methods and a path that starts with a slash, got {pattern!r}")
-        route = Route(names, pattern, handler, streaming, permit)
+        if self._guards is not None:
+            if operation not in OPERATIONS:
+                raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
+            guard = guard or self._guards.get(operation)
+        route = Route(names, pattern, handler, streaming, permit, guard, operation)
         same = self._by_pattern.setdefault(pattern, [])
         taken = {method for other in same for method in other.methods}.intersection(names)
         if taken:
@@ -93,9 +105,12 @@ class Router:
         self._routes.append(route)
         self._cache.clear()
 
-    def fallback(self, handler: Handler, *, streaming: bool = True) -> None:
-        """Whatever no pattern matches goes to ``handler``, every method of it."""
-        self._missing = Route((), "", handler, streaming)
+    def fallback(self, handler: Handler, *, streaming: bool = True, guard: Guard | None = None) -> None:
+        """Whatever no pattern matches goes to ``handler``, every method of it.
+
+        ``guard`` is also asked about what the router answers itself: wrong methods and ``OPTIONS *``.
+        """
+        self._missing = Route((), "", handler, streaming, guard=guard)
 
     def routes(self) -> list[RouteInfo]:
         """Every route in the order added, for documentation and tests."""
@@ -127,13 +142,17 @@ class Router:
                     break
         if routes is None:
             if path == "*":
-                return Route((), "*", _Allow(204, self._routes)), ()
+                return self._own("*", 204, self._routes), ()
             return self._missing, ()
         for wanted in (method, "GET") if method == "HEAD" else (method,):
             for route in routes:
                 if wanted in route.methods:
                     return route, tuple(map(_decode, parts))
-        return Route((), path, _Allow(405, routes)), ()
+        return self._own(path, 405, routes), ()
+
+    def _own(self, path: str, status: int, routes: list[Route]) -> Route:
+        """A route of the router's own, which tells the methods there are."""
+        return Route((), path, _Allow(status, routes), guard=self._missing.guard)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

@@ -69,13 +69,17 @@ class Http:
         self._raw_paths = profile
 
         def add(
-            pattern: str, handler: Handler, methods: Iterable[str] = METHODS, permit: bool = True
+            pattern: str,
+            handler: Handler,
+            methods: Iterable[str] = METHODS,
+            permit: bool = True,
+            operation: str = "inference",
         ) -> None:
-            router.add(methods, pattern, self._guarded(handler), permit=permit)
+            router.add(methods, pattern, self._guarded(handler), permit=permit, operation=operation)
 
-        router.add("OPTIONS", "/", self.api_description, permit=False)
-        router.add("GET", "/api-description", self.api_description, permit=False)
-        add("/ping", self.ping, permit=False)
+        for method, pattern in (("OPTIONS", "/"), ("GET", "/api-description")):
+            router.add(method, pattern, self.api_description, permit=False, operation="pages")
+        add("/ping", self.ping, permit=False, operation="health")
         add("/predictions/{*}", self.predictions)
         add("/explanations/{*}", self.explanations)
         add("/invocations", self.invocations)
@@ -90,9 +94,9 @@ class Http:
         add("/{}/predict", self.legacy_predict)
         add("/{}/{}/predict", self.legacy_predict)
         if self._oip:
-            add("/v2", self.metadata, permit=False)
-            add("/v2/health/live", self.live, permit=False)
-            add("/v2/health/ready", self.ready, permit=False)
+            add("/v2", self.metadata, permit=False, operation="metadata")
+            add("/v2/health/live", self.live, permit=False, operation="health")
+            add("/v2/health/ready", self.ready, permit=False, operation="health")
             add("/v2/models/{}/versions/{*}", self.no_versions, permit=False)
         router.fallback(self._guarded(self.nothing), streaming=False)
 
