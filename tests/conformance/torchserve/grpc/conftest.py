@@ -103,7 +103,8 @@ def management(tmp_path_factory, cache):
 @pytest.fixture(scope="package")
 def locked(tmp_path_factory, cache):
     """One model behind keys."""
-    with profile(tmp_path_factory.mktemp("locked"), [("echo", handlers.ECHO)]) as server:
+    directory = tmp_path_factory.mktemp("locked")
+    with profile(directory, [("echo", handlers.ECHO)], ts_open_inference_protocol="true") as server:
         yield server
 
 
