@@ -4,8 +4,9 @@ import pytest
 
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address, parse_address
-from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
+from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, variable
 from dragoman.profiles.torchserve.settings import CommandLine, GrpcAddress, load, parse_models, read
+from dragoman.profiles.use import Use
 
 STORE = CommandLine(model_store="store")
 

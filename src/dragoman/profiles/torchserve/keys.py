@@ -4,16 +4,9 @@ The docs show this table, and a test compares the two.
 """
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final, NamedTuple
 
-
-class Use(Enum):
-    """What becomes of a key."""
-
-    HONOURED = "honoured"
-    LATER = "not in this version"  #: whoever sets it is warned
-    NOTHING = "without meaning here"  #: accepted, and told of in the log
+from dragoman.profiles.use import Use
 
 
 class Key(NamedTuple):

@@ -14,8 +14,9 @@ from dragoman.config import LimitSettings, LogSettings, ModelSettings, ServerSet
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve import properties
 from dragoman.profiles.torchserve.address import Address, parse_address
-from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
+from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, variable
 from dragoman.profiles.torchserve.values import Values, truth
+from dragoman.profiles.use import Use
 
 DEFAULT_FILE: Final = "config.properties"
 ENVELOPES: Final = ("", "body", "json", "kserve", "kservev2")
