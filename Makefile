@@ -10,7 +10,7 @@ TORCH ?= $(CI)
 LONG ?=
 TORCH_VERSION ?= 2.13.0
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench protos clean
 
 demo: $(VENV)/.demo$(EXTRAS:%=-%)  ## serve the example models, ask them in every dialect, keep serving (ARGS=--once: don't)
 	@$(BIN)/dragoman demo $(ARGS)
@@ -26,6 +26,12 @@ check: $(VENV)/.dev  ## style, types and the direction of imports
 
 bench: $(VENV)/.dev  ## our server beside a bare one, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+protos: $(VENV)/.dev  ## compile the definitions of gRPC's messages anew (a test says when they have changed)
+	@for folder in src/dragoman/protocols/*/protos; do \
+	  $(BIN)/python -m grpc_tools.protoc -I $$folder --include_imports --descriptor_set_out=$$folder.binpb \
+	    $$(cd $$folder && find * -name '*.proto' | sort) || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

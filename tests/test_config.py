@@ -198,6 +198,7 @@ def values(entry: Setting) -> st.SearchStrategy[Any]:
         "boolean": st.booleans(),
         "boolean or unset": st.booleans(),
         "integer": whole,
+        "integer or unset": whole,
         "size": whole,
         "duration": st.floats(entry.least or 0, 1e300),
         "string": st.sampled_from(entry.choices) if entry.choices else texts,

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dragoman.app import App
+from dragoman.app import App, grpc_routes
 from dragoman.config import Settings
 from dragoman.errors import Code
+from dragoman.transport.auth import OPERATIONS
+from dragoman.transport.grpc.status import STATUS as GRPC_STATUS
 from dragoman.transport.status import STATUS
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +34,29 @@ def test_every_route_is_documented_and_every_documented_route_exists():
         if match := re.match(r"\| (GET|POST|PUT|DELETE|OPTIONS|ANY) \| (.*?) \|", line):
             documented |= {(match[1], path) for path in re.findall(r"`([^`]+)`", match[2])}
     assert routes == documented
+
+
+def test_every_grpc_method_is_documented_and_every_documented_one_exists():
+    app = App(Settings(), [])
+
+    async def build():
+        app.build()
+        return {(route.service, route.method) for route in grpc_routes(app.engine)}
+
+    documented = set()
+    for line in (ROOT / "docs" / "protocols.md").read_text().splitlines():
+        if match := re.match(r"\| `(\S+\.\w+)` \| (.*?) \|", line):
+            documented |= {(match[1], method) for method in re.findall(r"`(\w+)`", match[2])}
+    assert asyncio.run(build()) == documented
+
+
+def test_every_operation_and_every_grpc_status_is_documented():
+    page = (ROOT / "docs" / "grpc.md").read_text()
+    assert dict(re.findall(r"^\| `(\w+)` \| ([A-Z_]+) \|$", page, re.MULTILINE)) == {
+        code.value: status.name for code, status in GRPC_STATUS.items()
+    }
+    section = page.partition("## Who may")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)) == set(OPERATIONS)
 
 
 def test_every_code_and_its_status_are_documented():

@@ -5,10 +5,17 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
+import grpc
 import numpy as np
 import pytest
 
 import dragoman
+from dragoman.protocols.kserve_v2.messages import (
+    SERVICE,
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
 from dragoman.testing import TestClient
 
 ROOMS = ("transport", "protocols", "engine", "scheduling", "workers", "runtimes")
@@ -93,7 +100,28 @@ def _v1(client):
     assert client.post("/v1/models/Double:predict", {"instances": [1, 2]}).json() == {"predictions": [2, 4]}
 
 
-@pytest.mark.parametrize("send", [_v2_json, _v2_binary, _v1])
+def _request():
+    request = ModelInferRequest(model_name="Double", raw_input_contents=[np.ones(2, np.float32).tobytes()])
+    request.inputs.add(name="x", datatype="FP32", shape=[2])
+    return request.SerializeToString()
+
+
+def _grpc(client):
+    with grpc.insecure_channel(client.grpc) as channel:
+        infer = channel.unary_unary(f"/{SERVICE}/ModelInfer", None, ModelInferResponse.FromString)
+        assert list(np.frombuffer(infer(_request()).raw_output_contents[0], np.float32)) == [2, 2]
+
+
+def _grpc_stream(client):
+    with grpc.insecure_channel(client.grpc) as channel:
+        infer = channel.stream_stream(
+            f"/{SERVICE}/ModelStreamInfer", None, ModelStreamInferResponse.FromString
+        )
+        (answer,) = infer(iter([_request()]))
+        assert list(np.frombuffer(answer.infer_response.raw_output_contents[0], np.float32)) == [2, 2]
+
+
+@pytest.mark.parametrize("send", [_v2_json, _v2_binary, _v1, _grpc, _grpc_stream])
 def test_a_request_goes_through_the_rooms_in_order_and_back_through_the_same_doors(client, send):
     trace = _follow(client, lambda: send(client))
     assert trace.order == ROOMS

@@ -1,6 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
+from dragoman.config import ServerSettings, Settings
 from dragoman.testing import TestClient
 
 
@@ -41,6 +44,21 @@ def test_bytes_and_text_travel():
             "é".encode().upper(),
             b"B",
         ]
+
+
+def test_how_hard_answers_are_compressed_is_said_in_the_settings():
+    body = json.dumps(
+        {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [2000], "data": ["abc", "cde"] * 1000}]}
+    )
+    sizes = {}
+    for level in ("none", "low", "high"):
+        with TestClient(Shout, settings=Settings(server=ServerSettings(compression=level))) as client:
+            answer = client.request(
+                "POST", "/v2/models/Shout/infer", body.encode(), {"Accept-Encoding": "gzip"}
+            )
+            sizes[level] = len(answer.body)
+            assert answer.headers.get("content-encoding") == (None if level == "none" else "gzip")
+    assert sizes["high"] < sizes["low"] < sizes["none"]
 
 
 def test_a_refusal_is_told_in_the_servers_words():

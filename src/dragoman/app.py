@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
@@ -37,11 +37,17 @@ from dragoman.tensors import dump_json
 from dragoman.transport import address
 from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
+from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.origin import guard_from_browsers, guard_with_key, is_loopback
 from dragoman.transport.request import HttpRequest
+from dragoman.transport.restricting import Restrictions, grpc_guard_of, guards_of
 from dragoman.transport.router import Router
-from dragoman.transport.tls import server_context
+from dragoman.transport.tls import Certificates
+
+if TYPE_CHECKING:
+    from dragoman.transport.grpc.routes import Routes
+    from dragoman.transport.grpc.server import GrpcServer
 
 log = logging.getLogger("dragoman")
 
@@ -81,15 +87,20 @@ class App:
         siblings: Siblings | None = None,
         repository: Repository | None = None,
         ledger: Ledger | None = None,
+        restrictions: Restrictions | None = None,
     ) -> None:
+        """``restrictions`` take the place of ``settings.server.restrict``, which is for both transports alike."""
         self.settings = settings
         self.models = models
-        self.router = Router()
+        self._restrictions = restrictions or Restrictions.read(settings.server.restrict)
+        self.router = Router(guards_of(self._restrictions.rest))
         self.engine: Engine
         self.manager: Manager
         self.control: Control
         self.port = 0
+        self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
+        self._grpc: GrpcServer | None = None
         self._bridge: AsgiBridge
         self._siblings = siblings
         self._repository = repository
@@ -113,7 +124,14 @@ class App:
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
-        self._server = HttpServer(self.router.find, self.settings.limits, access)
+        limits, compression = self.settings.limits, self.settings.server.compression
+        self._server = HttpServer(self.router.find, limits, access, compression=compression)
+        if self.settings.server.grpc and grpc_installed():
+            from dragoman.transport.grpc.server import GrpcServer
+
+            routes = grpc_routes(self.engine, self.control)
+            guard = grpc_guard_of(self._restrictions.grpc)
+            self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
 
     def build_engine(self) -> None:
         """Make the engine, and who changes its models. Needs the running event loop."""
@@ -140,19 +158,38 @@ class App:
 
     async def _listen(self) -> None:
         server = self.settings.server
-        context = server_context(server.tls_cert, server.tls_key) if server.tls_cert else None
+        files = (server.tls_cert, server.tls_key, server.tls_client_ca)
+        certificates = Certificates(*files) if server.tls_cert else None
+        context = certificates.context if certificates is not None else None
         shared = self._siblings is not None
         try:
             self.port = await self._server.start(server.host, server.port, ssl=context, reuse_port=shared)
         except OSError as error:
             raise address.cannot_listen(server.host, server.port, error) from error
         log.info("listening", extra={"url": self.url})
+        if self._grpc is not None:
+            await self._listen_for_grpc(self._grpc, certificates)
+
+    async def _listen_for_grpc(self, grpc: "GrpcServer", certificates: Certificates | None) -> None:
+        server = self.settings.server
+        shared = self._siblings is not None
+        try:
+            self.grpc_port = await grpc.start(
+                server.host, server.grpc_listens, certificates=certificates, reuse_port=shared
+            )
+        except OSError as error:
+            raise address.cannot_listen(server.host, server.grpc_listens, error, "--grpc-port") from error
+        log.info("listening for gRPC", extra={"grpc": self.grpc_address})
 
     async def stop(self) -> None:
         """Not ready at once; every accepted request is answered; then the models go."""
         self.engine.stop()
+        grace = self.settings.server.grace
         await self.control.stop()
-        await self._server.stop(self.settings.server.grace)
+        stopping = [self._server.stop(grace)]
+        if self._grpc is not None:
+            stopping.append(self._grpc.stop(grace))
+        await asyncio.gather(*stopping)
         await self._bridge.shutdown()
         await self._operations.stop()
         await self.engine.close()
@@ -164,6 +201,11 @@ class App:
     def url(self) -> str:
         server = self.settings.server
         return address.show(server.host, self.port, tls=bool(server.tls_cert))
+
+    @property
+    def grpc_address(self) -> str:
+        """Where gRPC clients connect, as they write it; empty where they can't."""
+        return address.authority(self.settings.server.host, self.grpc_port) if self.grpc_port else ""
 
     def overview(self) -> list[dict[str, Any]]:
         """Every known version, for people: its name, version, state and reason; if ready, its runtime and inputs."""
@@ -180,8 +222,8 @@ class App:
 
     @property
     def in_flight(self) -> int:
-        """HTTP requests accepted and not answered yet."""
-        return self._server.in_flight
+        """Requests and calls accepted and not answered yet."""
+        return self._server.in_flight + (self._grpc.in_flight if self._grpc is not None else 0)
 
     def _add_routes(self) -> None:
         for protocol in (KServeV2, KServeV1, TorchServe):
@@ -189,15 +231,15 @@ class App:
         guard = guard_from_browsers(self.settings.server.host)
         RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         for path in ("/livez", "/healthz"):
-            self.router.add("GET", path, self._live, permit=False)
-        self.router.add("GET", "/readyz", self._ready, permit=False)
-        self.router.add("GET", "/metrics", self._metrics, permit=False)
+            self.router.add("GET", path, self._live, permit=False, operation="health")
+        self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")
+        self.router.add("GET", "/metrics", self._metrics, permit=False, operation="statistics")
         for path in ("/crashes", "/crashes/{}"):
-            self.router.add("GET", path, self._crashes, permit=False)
+            self.router.add("GET", path, self._crashes, permit=False, operation="logging")
         if self._manages:
             management = Management(self.engine, self.manager, self._intake, self._operations)
             management.add_routes(self.router, guard_with_key(guard, self.settings.management.key))
-        self.router.add("GET", "/", self._bridge, streaming=True)
+        self.router.add("GET", "/", self._bridge, streaming=True, operation="pages")
 
     @property
     def _manages(self) -> bool:
@@ -261,6 +303,23 @@ def _sources(management: ManagementSettings) -> Sources | None:
             f"management.store is no folder: {management.store}", hint="make it, or name another"
         )
     return Sources(store, parse_rules(management.allowed_urls, management.allowed_networks))
+
+
+def grpc_routes(engine: Engine, control: Control) -> "Routes":
+    """Every gRPC method of the one port that has all of them."""
+    from dragoman.protocols.grpc.health import Health
+    from dragoman.protocols.grpc.reflection import Reflection
+    from dragoman.protocols.kserve_v2 import messages
+    from dragoman.protocols.kserve_v2.grpc import Grpc
+    from dragoman.protocols.kserve_v2.grpc_repository import RepositoryGrpc
+    from dragoman.transport.grpc.routes import Routes
+
+    routes = Routes()
+    Grpc(engine).add_services(routes)
+    RepositoryGrpc(control).add_services(routes)
+    Health(engine, routes.services).add_services(routes)
+    Reflection(routes, [messages.SCHEMA]).add_services(routes)
+    return routes
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

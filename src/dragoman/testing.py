@@ -51,7 +51,7 @@ class TestClient:
         self, *models: str | type, settings: Settings | None = None, strict: bool = True, port: int = 0
     ) -> None:
         settings = settings or Settings()
-        self._settings = replace(settings, server=replace(settings.server, port=port))
+        self._settings = replace(settings, server=replace(settings.server, port=port, grpc_port=0))
         self._targets = [model if isinstance(model, str) else _entry(model) for model in models]
         self._strict = strict
         self._loop: asyncio.AbstractEventLoop
@@ -80,6 +80,11 @@ class TestClient:
     @property
     def url(self) -> str:
         return self.app.url
+
+    @property
+    def grpc(self) -> str:
+        """Where gRPC clients connect; empty where gRPC is not installed."""
+        return self.app.grpc_address
 
     def call(self, function: Callable[[], Any]) -> Any:
         """Call something on the server's own thread and give its result back; of a coroutine function what it

@@ -111,6 +111,17 @@ def test_config_show_says_where_values_came_from(folder):
     assert json.loads(done.stdout)["server"]["port"] == {"value": 8080, "origin": "default"}
 
 
+def test_config_show_shows_no_secret(folder):
+    secret = {"DRAGOMAN_SERVER__RESTRICT": "health:key=s3cret"}
+    shown = dragoman("config", "show", cwd=folder, **secret).stdout
+    assert "# restrict is set, and not shown\n" in shown
+    document = json.loads(dragoman("config", "show", "--json", cwd=folder, **secret).stdout)
+    assert document["server"]["restrict"] == "(hidden)"
+    assert "s3cret" not in shown
+    (folder / "dragoman.toml").write_text("[server]\nrestrict = ['s3cret']\n")
+    assert "s3cret" not in dragoman("config", "show", cwd=folder).stderr
+
+
 def test_config_schema_prints_the_schema():
     assert json.loads(dragoman("config", "schema").stdout) == json.loads(json.dumps(json_schema()))
 
@@ -120,6 +131,8 @@ def test_routes_lists_what_a_server_answers(server):
     found = {(method, line["path"]): line for line in lines for method in line["methods"]}
     assert found["POST", "/v2/models/{}/infer"]["part"] == "kserve_v2"
     assert ("GET", "/metrics") in found
+    assert found["gRPC", "/inference.GRPCInferenceService/ModelInfer"]["part"] == "kserve_v2"
+    assert found["gRPC", "/grpc.health.v1.Health/Check"]["part"] == "grpc"
     assert all(line["about"] for line in lines)
     assert "/v2/models/{}/infer" in dragoman("routes").stdout
 

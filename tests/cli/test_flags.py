@@ -12,6 +12,7 @@ VALUES = {
     "boolean": None,
     "boolean or unset": None,
     "integer": "3",
+    "integer or unset": "3",
     "size": "1KiB",
     "duration": "1500ms",
     "string": "word",

@@ -78,7 +78,13 @@ def test_what_makes_no_sense_is_a_configuration_error(folder):
         (["app.py:Sum", "--port", "none"], "(flag --port)"),
         (["app.py:Sum", "--config", "nothing.toml"], "can't read file nothing.toml"),
         (["app.py:Sum", "--tls-cert", "c.pem"], "needs server.tls_key"),
-        (["app.py:Sum", "--grpc-port", "8081"], "gRPC is not served by this version"),
+        (["app.py:Sum", "--tls-client-ca", "ca.pem"], "server.tls_client_ca needs server.tls_cert"),
+        (
+            ["app.py:Sum", "--restrict", "health"],
+            "a restriction can't be read: expected operations:key=value",
+        ),
+        (["app.py:Sum", "--restrict", "health:a=b;health:c=d"], "health is restricted twice"),
+        (["app.py:Sum", "--restrict", "hearing:a=b"], "unknown operation 'hearing', known: health, "),
         (["ap.py"], "there is no file or folder 'ap.py'"),
     ):
         done = dragoman("serve", *arguments, cwd=folder)

@@ -54,6 +54,7 @@ def serving(directory, configuration=None, **values):
     store = directory / "store"
     store.mkdir(exist_ok=True)
     addresses = {f"{name}_address": "http://127.0.0.1:0" for name in ("inference", "management", "metrics")}
+    addresses |= {f"grpc_{name}_port": "0" for name in ("inference", "management")}
     said = {
         "model_store": "store",
         "default_workers_per_model": "1",

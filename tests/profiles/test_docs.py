@@ -1,12 +1,15 @@
-"""The page about TorchServe tells all of it."""
+"""The pages about TorchServe and Triton tell all of it."""
 
 import re
 from pathlib import Path
 
 from dragoman.cli.torchserve import _parser
 from dragoman.metrics.torchserve import BACKEND, FRONTEND
-from dragoman.profiles.torchserve.keys import KEYS, Use, variable
+from dragoman.profiles.torchserve.keys import KEYS, variable
+from dragoman.profiles.triton.flags import FLAGS
+from dragoman.profiles.use import Use
 
+TRITON = (Path(__file__).parents[2] / "docs" / "triton.md").read_text()
 PAGE = (Path(__file__).parents[2] / "docs" / "torchserve.md").read_text()
 
 
@@ -40,3 +43,17 @@ def test_every_metric_is_told_of():
     section = re.search(r"^## Metrics\n(.*?)^## ", PAGE, re.M | re.S)[1]
     for name in (*FRONTEND, *BACKEND):
         assert f"`{name}`" in section or name.startswith("GPU"), name
+
+
+def triton_table() -> str:
+    """To write it anew: ``python -c "from tests.profiles.test_docs import triton_table; print(triton_table())"``."""
+    rows = ["| flag | default | | what it means here |", "|---|---|---|---|"]
+    for flag in FLAGS:
+        shown = f"`{flag.default}`" if flag.default else "–"
+        use = "" if flag.use is Use.HONOURED else flag.use.value
+        rows.append(f"| `{flag.spelling}` | {shown} | {use} | {flag.meaning} |")
+    return "\n".join(rows)
+
+
+def test_the_table_of_triton_s_flags_is_the_one_in_the_code():
+    assert re.search(r"<!-- flags -->\n(.*?)\n?<!-- end -->", TRITON, re.S)[1].strip() == triton_table()

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 
+import grpc
 import pytest
 
 from dragoman.errors import ConfigError
@@ -350,7 +351,7 @@ def test_https_with_a_certificate_and_its_key(tmp_path):
          "-addext", "subjectAltName=DNS:localhost", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
-    files = {"certificate_file": "cert.pem", "private_key_file": "key.pem"}
+    files = {"certificate_file": "cert.pem", "private_key_file": "key.pem", "enable_grpc_ssl": "true"}
     with serving(tmp_path, inference_address="https://127.0.0.1:0", **files) as running:
         assert running.app.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
@@ -362,6 +363,16 @@ def test_https_with_a_certificate_and_its_key(tmp_path):
             )
             assert connection.getresponse().status == 200
         assert running.ask(MANAGEMENT, "/models", key=running.keys["management"]).status == 200
+        credentials = grpc.ssl_channel_credentials((tmp_path / "cert.pem").read_bytes())
+        for listener, name in zip(running.app.grpc_listeners, ("inference", "management"), strict=True):
+            ping = (
+                "inference.InferenceAPIsService/Ping"
+                if name == "inference"
+                else "management.ManagementAPIsService/ListModels"
+            )
+            with grpc.secure_channel(f"localhost:{listener.port}", credentials) as channel:
+                key = [("authorization", f"Bearer {running.keys[name]}")]
+                assert channel.unary_unary(f"/org.pytorch.serve.grpc.{ping}")(b"", timeout=30, metadata=key)
 
 
 def test_a_body_beyond_max_request_size_is_refused(tmp_path):

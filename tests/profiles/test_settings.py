@@ -4,8 +4,9 @@ import pytest
 
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve.address import Address, parse_address
-from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
-from dragoman.profiles.torchserve.settings import CommandLine, load, parse_models, read
+from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, variable
+from dragoman.profiles.torchserve.settings import CommandLine, GrpcAddress, load, parse_models, read
+from dragoman.profiles.use import Use
 
 STORE = CommandLine(model_store="store")
 
@@ -30,6 +31,8 @@ def test_the_defaults_are_torchserves(settle):
     assert str(settings.inference) == "http://127.0.0.1:8080"
     assert str(settings.management) == "http://127.0.0.1:8081"
     assert str(settings.metrics) == "http://127.0.0.1:8082"
+    assert settings.grpc_inference == GrpcAddress("127.0.0.1", 7070)
+    assert settings.grpc_management == GrpcAddress("127.0.0.1", 7071)
     assert settings.token_auth
     assert settings.token_minutes == 60
     assert not settings.model_api
@@ -60,6 +63,15 @@ HONOURED = {
     "cors_allowed_methods": ("GET, PUT", lambda s: s.cors == (("access-control-allow-methods", "GET, PUT"),)),
     "cors_allowed_headers": ("X-A", lambda s: s.cors == (("access-control-allow-headers", "X-A"),)),
     "max_request_size": ("77", lambda s: s.settings().limits.body_bytes == 77),
+    "grpc_inference_address": ("::1", lambda s: s.grpc_inference.host == "::1"),
+    "grpc_inference_port": ("70", lambda s: s.grpc_inference.port == 70),
+    "grpc_management_address": ("0.0.0.0", lambda s: s.grpc_management.host == "0.0.0.0"),
+    "grpc_management_port": ("71", lambda s: s.grpc_management.port == 71),
+    "grpc_inference_max_connection_age_ms": ("1500", lambda s: s.grpc_inference.age == 1.5),
+    "grpc_inference_max_connection_age_grace_ms": ("10", lambda s: s.grpc_inference.age_grace == 0.01),
+    "grpc_management_max_connection_age_ms": ("2000", lambda s: s.grpc_management.age == 2),
+    "grpc_management_max_connection_age_grace_ms": ("20", lambda s: s.grpc_management.age_grace == 0.02),
+    "enable_grpc_ssl": ("true", lambda s: s.grpc_inference.tls and s.grpc_management.tls),
     "model_store": ("other", lambda s: s.model_store.name == "other"),
     "workflow_store": ("other", lambda s: s.workflow_store.name == "other"),
     "load_models": ("a=a.mar,b.mar", lambda s: s.load_models == (("a", "a.mar"), ("", "b.mar"))),

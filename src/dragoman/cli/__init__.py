@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from dragoman import __version__
-from dragoman.cli import archive, check, config, crashes, demo, models, predict, routes, serve, torchserve
+from dragoman.cli import (
+    archive,
+    check,
+    config,
+    crashes,
+    demo,
+    models,
+    predict,
+    routes,
+    serve,
+    torchserve,
+    tritonserver,
+)
 from dragoman.cli.failure import CONFIGURATION, INTERRUPTED, Failure, report
 from dragoman.errors import ConfigError
 
@@ -49,6 +61,13 @@ app.command(
     context_settings=torchserve.CONTEXT,
     add_help_option=False,
 )(torchserve.torchserve)
+app.command(
+    "tritonserver",
+    epilog=tritonserver.EXAMPLES,
+    rich_help_panel=SERVING,
+    context_settings=tritonserver.CONTEXT,
+    add_help_option=False,
+)(tritonserver.tritonserver)
 app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive.archive)
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
 app.add_typer(models.models, name="models", rich_help_panel=ASKING)

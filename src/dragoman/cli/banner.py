@@ -12,15 +12,16 @@ EXAMPLES: Final[dict[str, Any]] = {"BYTES": "text", "BOOL": False}
 Overview = list[dict[str, Any]]
 
 
-def show(url: str, models: Overview) -> None:
-    """Write the banner where standard output is a terminal."""
+def show(url: str, models: Overview, grpc: str = "") -> None:
+    """Write the banner where standard output is a terminal. ``grpc`` is where gRPC is served, if it is."""
     if not sys.stdout.isatty():
         return
     from dragoman import __version__
     from dragoman.cli import output
 
     console = output.console()
-    console.print(f"\n[bold]Dragoman[/] {__version__}  [bold cyan]{url}[/]  [dim]stop with Ctrl-C[/]\n")
+    also = f"  [dim]gRPC[/] [bold cyan]{grpc}[/]" if grpc else ""
+    console.print(f"\n[bold]Dragoman[/] {__version__}  [bold cyan]{url}[/]{also}  [dim]stop with Ctrl-C[/]\n")
     rows = [
         (
             model["name"],

@@ -8,7 +8,7 @@ import typer
 
 from dragoman.cli.failure import FAILED
 from dragoman.cli.flags import AsJson, ConfigFile
-from dragoman.config import Settings, load
+from dragoman.config import ServerSettings, load
 
 if TYPE_CHECKING:
     from dragoman.app import Found
@@ -41,7 +41,7 @@ def check(
     from dragoman.log import configure
 
     configure(settings.log)
-    _check_certificate(settings)
+    _check_server(settings.server)
     found = find_models(targets, settings)
     findings = run(_load(found)) if load_them else _read(found)
     _print(findings, as_json)
@@ -49,11 +49,13 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _check_certificate(settings: Settings) -> None:
-    if settings.server.tls_cert:
-        from dragoman.transport.tls import server_context
+def _check_server(server: ServerSettings) -> None:
+    from dragoman.transport.restricting import Restrictions
+    from dragoman.transport.tls import server_context
 
-        server_context(settings.server.tls_cert, settings.server.tls_key)
+    Restrictions.read(server.restrict)
+    if server.tls_cert:
+        server_context(server.tls_cert, server.tls_key, server.tls_client_ca or None)
 
 
 def _read(found: "Found") -> list[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 import json
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from dragoman.cli.flags import AsJson, ConfigFile
-from dragoman.config import Loaded, describe, json_schema, load
+from dragoman.config import Loaded, Setting, Settings, describe, json_schema, load
 
 SHOW_EXAMPLES = """
 Examples:
@@ -21,6 +21,8 @@ Examples:
 
 dragoman config schema > dragoman.schema.json
 """
+#: In the place of secrets.
+_HIDDEN: Final = "(hidden)"
 
 config = typer.Typer(no_args_is_help=True, help="Show the settings, and the schema of their file.")
 
@@ -60,19 +62,27 @@ def _toml(loaded: Loaded, origin: bool) -> str:
         if section != last:
             lines += ["", f"[{section}]"] if last else [f"[{section}]"]
             last = section
-        # JSON's texts, numbers, booleans and lists are TOML's; what is unset has no value in TOML.
-        line = f"# {key} is unset" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        line = _line(key, value)
         lines.append(f"{line:<40} # {where}" if origin else line)
     return "\n".join(lines)
 
 
+def _line(key: str, value: Any) -> str:
+    """JSON's texts, numbers, booleans and lists are TOML's; what is unset has no value in TOML."""
+    if value is None:
+        return f"# {key} is unset"
+    if value is _HIDDEN:
+        return f"# {key} is set, and not shown"
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+
+
 def _walk(loaded: Loaded) -> list[tuple[str, str, Any, str]]:
     return [
-        (
-            entry.section,
-            entry.key,
-            getattr(getattr(loaded.settings, entry.section), entry.key),
-            loaded.origin[entry.name],
-        )
+        (entry.section, entry.key, _value(entry, loaded.settings), loaded.origin[entry.name])
         for entry in describe()
     ]
+
+
+def _value(entry: Setting, settings: Settings) -> Any:
+    value = getattr(getattr(settings, entry.section), entry.key)
+    return _HIDDEN if entry.secret and value else value

@@ -19,6 +19,7 @@ PANELS: Final = {
     "management": "Management",
     "log": "Log",
     "limits": "Limits",
+    "grpc": "gRPC",
 }
 #: Flags that people type under another name as well.
 ALIASES: Final[Mapping[str, str]] = {"log.access": "--access-log"}

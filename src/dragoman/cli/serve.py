@@ -12,7 +12,6 @@ from dragoman.cli import banner
 from dragoman.cli.failure import USAGE, Failure
 from dragoman.cli.flags import ConfigFile, Flags, with_settings
 from dragoman.config import Settings, load
-from dragoman.errors import ConfigError
 
 log = logging.getLogger("dragoman")
 
@@ -45,13 +44,8 @@ def serve(
             "--strict", help="Stop with exit code 1 if any model fails to load, not only if all do."
         ),
     ] = False,
-    grpc_port: Annotated[
-        int | None, typer.Option(metavar="INTEGER", help="Not in this version: gRPC is not served.")
-    ] = None,
 ) -> None:
     """Serve models until SIGTERM or Ctrl-C."""
-    if grpc_port is not None:
-        raise ConfigError("gRPC is not served by this version", hint="leave --grpc-port out")
     settings = load(config, os.environ, flags).settings
     if not targets and not settings.management.store:
         raise Failure("serve what?", hint=_suggestion(), code=USAGE)
@@ -72,7 +66,7 @@ def _serve(targets: list[str], settings: Settings, strict: bool) -> int:
     app = App.serving(targets, settings)
 
     def started(app: App) -> None:
-        present(app.url, app.overview(), strict)
+        present(app.url, app.overview(), strict, app.grpc_address)
 
     return run(serve(app, started))
 
@@ -80,10 +74,10 @@ def _serve(targets: list[str], settings: Settings, strict: bool) -> int:
 def _serve_many(targets: list[str], settings: Settings, strict: bool) -> int:
     from dragoman.supervisor import supervise
 
-    return supervise(targets, settings, lambda url, models: present(url, models, strict))
+    return supervise(targets, settings, lambda url, models, grpc: present(url, models, strict, grpc))
 
 
-def present(url: str, models: banner.Overview, strict: bool) -> None:
+def present(url: str, models: banner.Overview, strict: bool, grpc: str = "") -> None:
     """Tell how the start went. Raises Failure where there is nothing to go on with."""
     failed = [model for model in models if model["state"] == "FAILED"]
     if failed and (strict or len(failed) == len(models)):
@@ -92,13 +86,14 @@ def present(url: str, models: banner.Overview, strict: bool) -> None:
         )
         reasons = "".join(f"\n  {model['name']}: {model['reason']}" for model in failed)
         raise Failure(which + reasons)
-    banner.show(url, models)
+    banner.show(url, models, grpc)
     event = "some models failed, not ready" if failed else "ready"
     log.log(
         logging.WARNING if failed else logging.INFO,
         event,
         extra={
             "url": url,
+            **({"grpc": grpc} if grpc else {}),
             "models": len(models) - len(failed),
             "failed": [model["name"] for model in failed],
         },

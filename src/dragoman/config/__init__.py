@@ -7,6 +7,7 @@ from dragoman.config.description import Setting, describe, flag_name, variable_n
 from dragoman.config.documents import fill, json_schema
 from dragoman.config.loading import Loaded, load, model_settings, parse_toml, suggest
 from dragoman.config.settings import (
+    GrpcSettings,
     LimitSettings,
     LogSettings,
     ManagementSettings,
@@ -17,6 +18,7 @@ from dragoman.config.settings import (
 )
 
 __all__ = [
+    "GrpcSettings",
     "LimitSettings",
     "Loaded",
     "LogSettings",

@@ -14,6 +14,7 @@ KINDS: Final[dict[Any, str]] = {
     bool: "boolean",
     bool | None: "boolean or unset",
     int: "integer",
+    int | None: "integer or unset",
     float: "number",
     str: "string",
     tuple[int, ...]: "list of integers",
@@ -34,6 +35,7 @@ class Setting:
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    secret: bool = False
 
     @property
     def name(self) -> str:
@@ -61,6 +63,7 @@ def describe() -> Iterator[Setting]:
                 told["least"],
                 told["most"],
                 told["choices"],
+                told["secret"],
             )
 
 

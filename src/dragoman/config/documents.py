@@ -14,6 +14,7 @@ JSON_TYPES: Final = {
     "boolean": "boolean",
     "boolean or unset": "boolean",
     "integer": "integer",
+    "integer or unset": "integer",
     "number": "number",
     "string": "string",
     "size": "integer",

@@ -152,3 +152,5 @@ def _check_together(settings: Settings) -> None:
         )
     if re.search(r"\s", settings.management.key):
         raise ConfigError("management.key has a blank in it, which no client can send")
+    if settings.server.tls_client_ca and not settings.server.tls_cert:
+        raise ConfigError("server.tls_client_ca needs server.tls_cert and server.tls_key too")

@@ -12,13 +12,16 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
     """A field of a section: ``text`` is one line for people and names the unit.
 
     ``unit`` is "bytes" or "seconds" where a text such as "64MiB" or "500ms" is welcome too. ``least`` and
-    ``most`` are inclusive, and meant for each item where the setting is a list.
+    ``most`` are inclusive, and meant for each item where the setting is a list. A ``secret`` is never shown.
     """
-    metadata = {"help": text, "unit": unit, "least": least, "most": most, "choices": choices}
+    metadata = {
+        "help": text, "unit": unit, "least": least, "most": most, "choices": choices, "secret": secret
+    }  # fmt: skip
     return field(default=default, metadata=metadata)
 
 
@@ -28,6 +31,13 @@ class ServerSettings:
 
     host: str = setting("127.0.0.1", "address to listen on; only this machine can reach the default")
     port: int = setting(8080, "TCP port of every REST dialect; 0 picks a free one", least=0, most=65_535)
+    grpc: bool = setting(True, "serve gRPC, if the extra grpc is installed")
+    grpc_port: int | None = setting(
+        None,
+        "TCP port of every gRPC service; 0 picks a free one; unset takes the next after port: 8081",
+        least=0,
+        most=65_535,
+    )
     memory_budget: int = setting(
         0,
         "bytes that the processes of models may have in all: those with instances = 0 sleep, the one that was asked"
@@ -57,8 +67,28 @@ class ServerSettings:
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0
     )
+    compression: str = setting(
+        "medium",
+        "how hard REST answers are compressed, for clients that take it",
+        choices=("none", "low", "medium", "high"),
+    )
     tls_cert: str = setting("", "PEM file of the certificate chain; empty serves plain HTTP")
     tls_key: str = setting("", "PEM file of the certificate's key")
+    restrict: str = setting(
+        "",
+        "operations that need a header, as in 'statistics,model-config:admin-key=secret'; with semicolons between",
+        secret=True,
+    )
+    tls_client_ca: str = setting(
+        "", "PEM file of authorities: clients must show a certificate that is signed by one of them"
+    )
+
+    @property
+    def grpc_listens(self) -> int:
+        """The port to listen on for gRPC: beside a free one another free one."""
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return self.port + 1 if 0 < self.port < 65_535 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +119,42 @@ class LimitSettings:
     )
     write_timeout: float = setting(
         30.0, "seconds a client may stall while it is being answered", unit="seconds", least=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcSettings:
+    """What is gRPC's own: streams, pings, compression."""
+
+    streams: int = setting(
+        1000, "calls at once on one connection; more wait at the client, or are refused", least=1
+    )
+    compression: str = setting(
+        "none",
+        "how hard gRPC answers are compressed, for clients that take it",
+        choices=("none", "low", "medium", "high"),
+    )
+    keepalive_time: float = setting(
+        7200.0, "seconds of silence after which the server pings a client", unit="seconds", least=0.001
+    )
+    keepalive_timeout: float = setting(
+        20.0, "seconds that a client has to answer a ping", unit="seconds", least=0.001
+    )
+    keepalive_without_calls: bool = setting(False, "ping clients that have no calls open, too")
+    max_pings_without_data: int = setting(
+        2, "pings that the server sends in a row with nothing else; 0 is no limit", least=0
+    )
+    min_ping_interval: float = setting(
+        300.0, "seconds that a client without calls has to wait between pings", unit="seconds", least=0
+    )
+    max_ping_strikes: int = setting(
+        2, "pings too early after which a client is sent away; 0 sends nobody away", least=0
+    )
+    connection_age: float = setting(
+        0.0, "seconds after which a connection is asked to go; 0 is no limit", unit="seconds", least=0
+    )
+    connection_age_grace: float = setting(
+        0.0, "seconds that its calls have then; 0 is no limit", unit="seconds", least=0
     )
 
 
@@ -244,6 +310,7 @@ class Settings:
 
     server: ServerSettings = field(default_factory=ServerSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    grpc: GrpcSettings = field(default_factory=GrpcSettings)
     log: LogSettings = field(default_factory=LogSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
     management: ManagementSettings = field(default_factory=ManagementSettings)

@@ -52,6 +52,7 @@ EXPECTED: Final = {
     "boolean": "true or false",
     "boolean or unset": "true or false",
     "integer": "a whole number",
+    "integer or unset": "a whole number",
     "number": "a number",
     "string": "a text",
     "size": 'a number of bytes or a text such as "64MiB"',
@@ -71,6 +72,7 @@ def convert(setting: Setting, raw: Any, where: str, *, text: bool = False) -> An
         _check(setting, value)
     except (ValueError, TypeError, OverflowError):
         shown = repr(raw) if len(repr(raw)) <= 80 else repr(raw)[:77] + "..."
+        shown = "something else" if setting.secret else shown
         raise ConfigError(f"{setting.name} must be {expected(setting)}, got {shown} ({where})") from None
     return value
 
@@ -88,6 +90,8 @@ def expected(setting: Setting) -> str:
 
 
 def _check(setting: Setting, value: Any) -> None:
+    if value is None:
+        return
     for item in value if isinstance(value, tuple) else (value,):
         if setting.choices and item not in setting.choices:
             raise ValueError
@@ -103,10 +107,6 @@ def _boolean(raw: Any, text: bool) -> bool:
     if text and isinstance(raw, str) and raw.lower() in WORDS:
         return WORDS[raw.lower()]
     raise ValueError
-
-
-def _optional(raw: Any, text: bool) -> bool | None:
-    return None if text and raw == "" else _boolean(raw, text)
 
 
 def _integer(raw: Any, text: bool) -> int:
@@ -169,10 +169,15 @@ def _items(raw: Any, text: bool) -> list[Any]:
     return list(raw)
 
 
+def _optional(read: Callable[[Any, bool], Any]) -> Callable[[Any, bool], Any]:
+    return lambda raw, text: None if text and raw == "" else read(raw, text)
+
+
 READERS: Final[dict[str, Callable[[Any, bool], Any]]] = {
     "boolean": _boolean,
-    "boolean or unset": _optional,
+    "boolean or unset": _optional(_boolean),
     "integer": _integer,
+    "integer or unset": _optional(_integer),
     "number": _number,
     "string": _string,
     "size": _size,

@@ -78,6 +78,11 @@ class Model:
             self.stats.answers[dialect, error.code.value] += 1
             raise
 
+    def finish_sequence(self, name: str) -> None:
+        """The client says that no more requests of this sequence come."""
+        if isinstance(self._scheduler, SequenceScheduler):
+            self._scheduler.finish(name)
+
     @property
     def ready(self) -> bool:
         """One of its instances can answer, or is answering: none has to be started first."""

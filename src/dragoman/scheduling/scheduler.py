@@ -136,6 +136,14 @@ class Entry:
         if not self.answered:
             self.scheduler.settle(self, None)
 
+    def leave(self) -> None:
+        """The client waits no more, be it that its time is up or that it has gone."""
+        deadline = self.request.deadline
+        if deadline is not None and self.scheduler.clock.time() >= deadline:
+            self.expire()
+        else:
+            self.cancel()
+
     def expire(self) -> None:
         if not self.answered:
             waited = self.scheduler.clock.time() - self.arrived

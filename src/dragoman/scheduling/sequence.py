@@ -111,6 +111,15 @@ class SequenceScheduler(Scheduler):
         self._dispatch()
         return entry
 
+    def finish(self, key: object) -> None:
+        """No more requests of this sequence come: it ends with those that are there."""
+        sequence = self._sequences.get(key)
+        if sequence is None:
+            return
+        sequence.ending = True
+        if not sequence.running and key not in self._groups:
+            self._end(sequence, "")
+
     def withdrawn(self, instance: Instance) -> None:
         """What it knew of its sequences is lost."""
         super().withdrawn(instance)

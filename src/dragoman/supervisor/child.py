@@ -15,6 +15,7 @@ from typing import Any, Final
 from dragoman import log as logs
 from dragoman.app import App, run, serve
 from dragoman.config import (
+    GrpcSettings,
     LimitSettings,
     LogSettings,
     ManagementSettings,
@@ -132,6 +133,7 @@ def read_settings(document: dict[str, dict[str, Any]]) -> Settings:
     return Settings(
         server=ServerSettings(**tables["server"]),
         limits=LimitSettings(**tables["limits"]),
+        grpc=GrpcSettings(**tables["grpc"]),
         log=LogSettings(**tables["log"]),
         models=ModelSettings(**tables["models"]),
         management=ManagementSettings(**tables["management"]),

@@ -12,6 +12,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from dragoman.errors import ConfigError
 from dragoman.supervisor.process import Process
 from dragoman.supervisor.totals import Totals
 from dragoman.transport import address
+from dragoman.transport.grpc.installed import installed
 
 log = logging.getLogger("dragoman.supervisor")
 
@@ -31,8 +33,9 @@ PATIENCE: Final = 5.0
 FAILED: Final = 1
 
 Models = list[dict[str, Any]]
-#: Told the URL and the models when every process has tried them. May raise, which stops the server.
-Present = Callable[[str, Models], None]
+#: Told the URL, the models and where gRPC is (empty: nowhere) when every process has tried the models. May raise,
+#: which stops the server.
+Present = Callable[[str, Models, str], None]
 
 
 def supervise(targets: list[str], settings: Settings, present: Present) -> int:
@@ -41,13 +44,19 @@ def supervise(targets: list[str], settings: Settings, present: Present) -> int:
     Raises ConfigError where a single process would, and what ``present`` raises, when all processes are gone.
     """
     server = settings.server
-    sockets, port = address.reserve(server.host, server.port)
-    try:
-        settings = replace(settings, server=replace(server, port=port))
-        return asyncio.run(Supervisor(targets, settings, present).run())
-    finally:
-        for sock in sockets:
-            sock.close()
+    with ExitStack() as taken:
+        port = _reserve(taken, server.host, server.port)
+        grpc = server.grpc and installed()
+        grpc_port = _reserve(taken, server.host, server.grpc_listens, "--grpc-port") if grpc else 0
+        server = replace(server, port=port, grpc=grpc, grpc_port=grpc_port)
+        return asyncio.run(Supervisor(targets, replace(settings, server=server), present).run())
+
+
+def _reserve(taken: ExitStack, host: str, port: int, flag: str = "--port") -> int:
+    sockets, port = address.reserve(host, port, flag)
+    for sock in sockets:
+        taken.enter_context(sock)
+    return port
 
 
 class Supervisor:
@@ -197,8 +206,10 @@ class Supervisor:
         elif self._all(lambda each: each.serving):
             self._serving = True
             try:
-                url = address.show(self._server.host, self._server.port, tls=bool(self._server.tls_cert))
-                self._present(url, process.models or [])
+                server = self._server
+                url = address.show(server.host, server.port, tls=bool(server.tls_cert))
+                grpc = address.authority(server.host, server.grpc_listens) if server.grpc else ""
+                self._present(url, process.models or [], grpc)
             except Exception as error:
                 self._error = error
                 self._stopping.set()

@@ -10,20 +10,25 @@ from dragoman.errors import ConfigError
 
 def show(host: str, port: int, *, tls: bool = False) -> str:
     """The URL at which this machine reaches what listens there."""
+    return f"{'https' if tls else 'http'}://{authority(host, port)}"
+
+
+def authority(host: str, port: int) -> str:
+    """The same without a scheme."""
     shown = "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{shown}:{port}"
+    return f"{shown}:{port}"
 
 
-def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
-    """What the operator is told when the address is taken, or none of this machine's."""
+def cannot_listen(host: str, port: int, error: OSError, flag: str = "--port") -> ConfigError:
+    """What the operator is told when the address is taken, or none of this machine's. ``flag`` chooses the port."""
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     return ConfigError(
         f"can't listen on {host} port {port}: {reason}",
-        hint="choose another with --port, or 0 for any free one",
+        hint=f"choose another with {flag}, or 0 for any free one",
     )
 
 
-def reserve(host: str, port: int) -> tuple[list[socket.socket], int]:
+def reserve(host: str, port: int, flag: str = "--port") -> tuple[list[socket.socket], int]:
     """Take a port for several processes, which then listen on it with SO_REUSEPORT while these sockets are open.
 
     Nothing listens on the sockets themselves. Raises ConfigError, also where others share the port already.
@@ -37,7 +42,7 @@ def reserve(host: str, port: int) -> tuple[list[socket.socket], int]:
                 port = _take(sock, (address[0], port, *address[2:]))
                 sockets.append(sock)
         except OSError as error:
-            raise cannot_listen(host, port, error) from error
+            raise cannot_listen(host, port, error, flag) from error
         opened.pop_all()
     return sockets, port
 

@@ -145,10 +145,11 @@ class Exchange:
         flats = [answer.flat(buffer) for buffer in buffers if answer.size_of(buffer)]
         if compress:
             text += answer.VARY
-            coding = compression.choose(self.header(b"accept-encoding"))
+            level = connection.server.compression
+            coding = compression.choose(self.header(b"accept-encoding")) if level else None
             if coding is not None:
                 text += f"Content-Encoding: {coding}\r\n"
-                flats = [compression.deflate(flats, coding)]
+                flats = [compression.deflate(flats, coding, level)]
         size = sum(map(len, flats))
         if status not in answer.BODILESS:
             text += f"Content-Length: {size}\r\n"

@@ -12,6 +12,7 @@ from typing import Final
 
 from dragoman.config import LimitSettings
 from dragoman.transport.buffers import BufferPool
+from dragoman.transport.compression import LEVELS
 from dragoman.transport.connection import Connection
 from dragoman.transport.router import Match
 
@@ -35,11 +36,15 @@ class HttpServer:
         limits: LimitSettings,
         access: Access | None = None,
         *,
+        compression: str = "medium",
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.find = find
         self.limits = limits
         self.access = access
+        self.compression = LEVELS[
+            compression
+        ]  #: zlib's level for answers that may be compressed; 0 leaves them as they are
         self.clock: Callable[[], float] = clock or _no_clock
         self.in_flight = 0  #: requests accepted and not answered
         self.permits = limits.requests

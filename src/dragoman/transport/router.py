@@ -1,12 +1,13 @@
 """Which handler answers which path. Knows patterns and methods, no bytes and no protocol of any wire."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from dragoman.errors import InvalidInput
+from dragoman.transport.auth import OPERATIONS
 from dragoman.transport.request import Guard, Handler, HttpRequest
 
 #: Paths that were found are remembered, up to this many and up to this length: a stranger chooses paths.
@@ -20,6 +21,7 @@ class Route:
 
     ``streaming`` handlers are called when the head is complete and read the body themselves; the others when
     the body is there. A route without ``permit`` answers under overload too. A ``guard`` looks at heads first.
+    ``operation`` is what a client does here, which decides whether it may.
     """
 
     methods: tuple[str, ...]
@@ -28,6 +30,7 @@ class Route:
     streaming: bool = False
     permit: bool = True
     guard: Guard | None = None
+    operation: str = ""
 
     @property
     def name(self) -> str:
@@ -49,10 +52,12 @@ class RouteInfo(NamedTuple):
 class Router:
     """Literal paths by look-up, patterns by number of slashes; the one with the most literal text wins.
 
-    A pattern that ends with ``{*}`` is there for any number of slashes.
+    A pattern that ends with ``{*}`` is there for any number of slashes. With ``guards``, by operation, every route
+    must declare its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guards: Mapping[str, Guard] | None = None) -> None:
+        self._guards = guards
         self._routes: list[Route] = []
         self._literal: dict[str, list[Route]] = {}
         self._patterns: dict[int, list[_Candidate]] = {}
@@ -70,6 +75,7 @@ class Router:
         streaming: bool = False,
         permit: bool = True,
         guard: Guard | None = None,
+        operation: str = "",
     ) -> None:
         """Serves ``pattern``, in which each ``{}`` matches a part of one segment: anything but a slash.
 
@@ -78,7 +84,11 @@ class Router:
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         if not pattern.startswith("/") or not names:
             raise ValueError(f"a route needs methods and a path that starts with a slash, got {pattern!r}")
-        route = Route(names, pattern, handler, streaming, permit, guard)
+        if self._guards is not None:
+            if operation not in OPERATIONS:
+                raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
+            guard = _both(self._guards.get(operation), guard)
+        route = Route(names, pattern, handler, streaming, permit, guard, operation)
         same = self._by_pattern.setdefault(pattern, [])
         taken = {method for other in same for method in other.methods}.intersection(names)
         if taken:
@@ -143,6 +153,17 @@ class Router:
     def _own(self, path: str, status: int, routes: list[Route]) -> Route:
         """A route of the router's own, which tells the methods there are."""
         return Route((), path, _Allow(status, routes), guard=self._missing.guard)
+
+
+def _both(first: Guard | None, second: Guard | None) -> Guard | None:
+    if first is None or second is None:
+        return first or second
+
+    def guard(request: HttpRequest) -> None:
+        first(request)
+        second(request)
+
+    return guard
 
 
 def _compile(pattern: str) -> re.Pattern[str]:

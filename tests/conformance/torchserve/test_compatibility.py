@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.torchserve import test_exchanges, test_scenarios
+from tests.conformance.torchserve.grpc import test_exchanges as grpc
 
-CASES = [*test_exchanges.CASES, *test_scenarios.CASES]
+CASES = [*test_exchanges.CASES, *test_scenarios.CASES, *grpc.CASES]
 ROOT = Path(__file__).parents[3]
 ROWS = re.findall(
     r"^\| `([a-z0-9-]+)` \|", (ROOT / "docs/compatibility-torchserve.md").read_text("utf-8"), re.MULTILINE
 )
 TESTS = [
     path.read_text("utf-8")
-    for folder in ("tests/conformance/torchserve", "tests/protocols/torchserve", "tests/profiles")
+    for folder in (
+        "tests/conformance/torchserve",
+        "tests/conformance/torchserve/grpc",
+        "tests/protocols/torchserve",
+        "tests/profiles",
+    )
     for path in (ROOT / folder).glob("test_*.py")
 ]
 #: A test that shows a difference says so: ``# row: name, name``.

@@ -38,8 +38,12 @@ class Doors:
 
     def authorize(self, http: HttpRequest, scope: str) -> None:
         """Raise Refused unless the request brings the key of ``scope``, "inference" or "management"."""
-        if self._tokens is not None and not self._allows(Scope(scope), http):
-            raise self._refused(f"Token Authorization failed. {_BECAUSE}", http.arrived)
+        self.check(http.header(b"authorization"), scope, http.arrived)
+
+    def check(self, header: str | None, scope: str, arrived: float) -> None:
+        """The same of an ``Authorization`` header, or metadata, alone."""
+        if self._tokens is not None and not self._tokens.allows(Scope(scope), header):
+            raise self._refused(f"Token Authorization failed. {_BECAUSE}", arrived)
 
     def guard(self, scope: str, answering: Callable[[Handler], Handler]) -> Guard | None:
         """What asks for the key of a scope, and says no through ``answering``; ``None`` where doors are open."""

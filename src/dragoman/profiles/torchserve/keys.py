@@ -4,16 +4,9 @@ The docs show this table, and a test compares the two.
 """
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final, NamedTuple
 
-
-class Use(Enum):
-    """What becomes of a key."""
-
-    HONOURED = "honoured"
-    LATER = "not in this version"  #: whoever sets it is warned
-    NOTHING = "without meaning here"  #: accepted, and told of in the log
+from dragoman.profiles.use import Use
 
 
 class Key(NamedTuple):
@@ -45,15 +38,15 @@ KEYS: Final = (
     Key("cors_allowed_headers", "", _YES, "the `access-control-allow-headers` of every answer"),
     Key("max_request_size", "6553500", _YES, "bytes of a request's body; more is answered 413"),
     Key("max_response_size", "6553500", _NO, "an answer is no frame between processes that has to fit"),
-    Key("grpc_inference_address", "127.0.0.1", _LATER, "gRPC is not served yet"),
-    Key("grpc_inference_port", "7070", _LATER, "gRPC is not served yet"),
-    Key("grpc_management_address", "127.0.0.1", _LATER, "gRPC is not served yet"),
-    Key("grpc_management_port", "7071", _LATER, "gRPC is not served yet"),
-    Key("grpc_inference_max_connection_age_ms", "", _LATER, "gRPC is not served yet"),
-    Key("grpc_inference_max_connection_age_grace_ms", "", _LATER, "gRPC is not served yet"),
-    Key("grpc_management_max_connection_age_ms", "", _LATER, "gRPC is not served yet"),
-    Key("grpc_management_max_connection_age_grace_ms", "", _LATER, "gRPC is not served yet"),
-    Key("enable_grpc_ssl", "false", _LATER, "gRPC is not served yet"),
+    Key("grpc_inference_address", "127.0.0.1", _YES, "host of gRPC predictions"),
+    Key("grpc_inference_port", "7070", _YES, "their port"),
+    Key("grpc_management_address", "127.0.0.1", _YES, "host of gRPC management; an equal address shares the port"),
+    Key("grpc_management_port", "7071", _YES, "its port"),
+    Key("grpc_inference_max_connection_age_ms", "", _YES, "milliseconds after which a connection is asked to go"),
+    Key("grpc_inference_max_connection_age_grace_ms", "", _YES, "milliseconds that its calls have then"),
+    Key("grpc_management_max_connection_age_ms", "", _YES, "the same on the management port"),
+    Key("grpc_management_max_connection_age_grace_ms", "", _YES, "the same on the management port"),
+    Key("enable_grpc_ssl", "false", _YES, "`true` takes certificate_file and private_key_file for gRPC, too"),
     # Which models, and how.
     Key("model_store", "", _YES, "the folder of archives; needed here or as `--model-store`"),
     Key("load_models", "", _YES, "models to load at the start: `[name=]location`, joined by commas, or `all`"),

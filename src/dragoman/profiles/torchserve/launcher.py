@@ -5,6 +5,8 @@
     inference  8080   predictions, /wfpredict, /ping            the inference key
     management 8081   /models, /v1/models, /workflows, /token   the management key; for /token the API key
     metrics    8082   /metrics                                  no key
+    gRPC       7070   predictions, Ping                         the inference key
+    gRPC       7071   management                                the management key
 
 Addresses that are equal share one listener with the routes of all.
 """
@@ -19,6 +21,7 @@ import stat
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dragoman import log as logs
 from dragoman.app import App
@@ -31,7 +34,7 @@ from dragoman.profiles.torchserve.management import Management, Metrics
 from dragoman.profiles.torchserve.metrics_log import MetricsLog
 from dragoman.profiles.torchserve.numbers import Numbers
 from dragoman.profiles.torchserve.registrar import Registrar, desired_at_start
-from dragoman.profiles.torchserve.settings import Configuration
+from dragoman.profiles.torchserve.settings import Configuration, GrpcAddress
 from dragoman.profiles.torchserve.snapshots import Snapshots
 from dragoman.profiles.torchserve.store import Registered
 from dragoman.profiles.torchserve.tokens import KEY_FILE, Tokens
@@ -40,9 +43,13 @@ from dragoman.protocols import torchserve
 from dragoman.protocols.torchserve.codec import SequenceHeaders
 from dragoman.protocols.torchserve.management import WorkflowHttp
 from dragoman.transport import address as addresses
+from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
 from dragoman.transport.router import Router
-from dragoman.transport.tls import server_context
+from dragoman.transport.tls import Certificates
+
+if TYPE_CHECKING:
+    from dragoman.profiles.torchserve.grpc import GrpcListener
 
 log = logging.getLogger("dragoman.torchserve")
 
@@ -70,12 +77,14 @@ class TorchServe(App):
         super().__init__(configuration.settings(), [model.source for model in models])
         self.configuration = configuration
         self.listeners: list[Listener] = []
+        self.grpc_listeners: list[GrpcListener] = []
         self._metrics_log: MetricsLog | None = None
         self._registered = models
         self._registrar: Registrar
         self._snapshots: Snapshots | None = None
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
+        self._certificates: Certificates | None = None
 
     def build(self) -> None:
         self.build_engine()
@@ -85,9 +94,15 @@ class TorchServe(App):
         self._registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
         self._numbers = Numbers(self.engine, self.configuration)
         access = logs.access if self.settings.log.access else None
-        for address, router in self._routers():
+        doors = Doors(self.engine, self._tokens)
+        for address, router in self._routers(doors):
             server = HttpServer(router.find, self.settings.limits, access)
             self.listeners.append(Listener(address, router, server))
+        if grpc_installed():
+            from dragoman.profiles.torchserve.grpc import make_listeners
+
+            said = self.configuration
+            self.grpc_listeners = make_listeners(self.engine, said, self._registrar, doors, access)
 
     async def start(self) -> None:
         """Write the keys, listen everywhere, then load."""
@@ -97,6 +112,8 @@ class TorchServe(App):
         for listener in self.listeners:
             await self._open(listener)
             log.info("listening", extra={"url": listener.url})
+        for grpc in self.grpc_listeners:
+            await self._open_grpc(grpc)
         self.port = self.listeners[0].port
         await asyncio.to_thread(self._open_snapshots)
         self._metrics_log = self._numbers.open_log()
@@ -110,7 +127,8 @@ class TorchServe(App):
         self.engine.stop()
         grace = self.settings.server.grace
         started = [listener for listener in self.listeners if hasattr(listener.server, "loop")]
-        await asyncio.gather(*(listener.server.stop(grace) for listener in started))
+        servers = [listener.server.stop(grace) for listener in started]
+        await asyncio.gather(*servers, *(grpc.server.stop(grace) for grpc in self.grpc_listeners))
         for listener in started:
             if listener.address.path:
                 Path(listener.address.path).unlink(missing_ok=True)
@@ -132,7 +150,8 @@ class TorchServe(App):
 
     @property
     def in_flight(self) -> int:
-        return sum(listener.server.in_flight for listener in self.listeners)
+        requests = sum(listener.server.in_flight for listener in self.listeners)
+        return requests + sum(listener.server.in_flight for listener in self.grpc_listeners)
 
     def _open_snapshots(self) -> None:
         """From now on changes are written down, if they can be."""
@@ -149,10 +168,9 @@ class TorchServe(App):
             except StorageFailed as error:
                 log.error("the last snapshot is missing", extra={"reason": error.message})
 
-    def _routers(self) -> list[tuple[Address, Router]]:
+    def _routers(self, doors: Doors) -> list[tuple[Address, Router]]:
         """The routes of each address; the inference one is first."""
         said, limits = self.configuration, self.settings.limits
-        doors = Doors(self.engine, self._tokens)
         cors = dict(said.cors)
         options = torchserve.Options(
             cors_allowed_origin=cors.get("access-control-allow-origin", ""),
@@ -182,8 +200,9 @@ class TorchServe(App):
         return routers
 
     async def _open(self, listener: Listener) -> None:
-        address, said = listener.address, self.configuration
-        context = server_context(said.certificate, said.private_key) if address.tls else None
+        address = listener.address
+        certificates = self._secured(address)
+        context = certificates.context if certificates is not None else None
         try:
             if address.path:
                 await listener.server.start(None, 0, sock=_unix_socket(address.path))
@@ -194,6 +213,23 @@ class TorchServe(App):
                 raise ConfigError(f"can't listen on {address}: {error.strerror or error}") from error
             refused = addresses.cannot_listen(address.host, address.port, error)
             raise ConfigError(str(refused), hint="change the address in config.properties") from error
+
+    def _secured(self, address: Address | GrpcAddress) -> Certificates | None:
+        """What an address with TLS needs: all of them have the same certificate."""
+        if address.tls and self._certificates is None:
+            self._certificates = Certificates(self.configuration.certificate, self.configuration.private_key)
+        return self._certificates if address.tls else None
+
+    async def _open_grpc(self, listener: "GrpcListener") -> None:
+        address = listener.address
+        secured = self._secured(address)
+        try:
+            listener.port = await listener.server.start(address.host, address.port, certificates=secured)
+        except OSError as error:
+            refused = addresses.cannot_listen(address.host, address.port, error)
+            hint = "change grpc_inference_port or grpc_management_port in config.properties"
+            raise ConfigError(str(refused), hint=hint) from error
+        log.info("listening for gRPC", extra={"grpc": addresses.authority(address.host, listener.port)})
 
 
 def hide_variables(pattern: re.Pattern[str] | None, environ: MutableMapping[str, str]) -> None:

@@ -14,9 +14,10 @@ from dragoman.config import LimitSettings, LogSettings, ModelSettings, ServerSet
 from dragoman.errors import ConfigError
 from dragoman.profiles.torchserve import properties
 from dragoman.profiles.torchserve.address import Address, parse_address
-from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, Use, variable
+from dragoman.profiles.torchserve.keys import BY_NAME, KEYS, variable
 from dragoman.profiles.torchserve.metrics_file import DEFAULT, MetricsFile, read_metrics_file
 from dragoman.profiles.torchserve.values import Network, Values, truth
+from dragoman.profiles.use import Use
 
 DEFAULT_FILE: Final = "config.properties"
 LOG_FOLDER: Final = "logs"
@@ -29,6 +30,17 @@ METRICS_MODES: Final = ("log", "prometheus", "legacy")
 #: What a configuration says of one version of a model: TorchServe's names, as in ``{"minWorkers": 1}``.
 Table = Mapping[str, Any]
 Tables = Mapping[str, Mapping[str, Table]]
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcAddress:
+    """Where gRPC is listened for; ages are in seconds, where 0 is no limit. Equal addresses share a listener."""
+
+    host: str
+    port: int
+    tls: bool = False
+    age: float = 0.0
+    age_grace: float = 0.0
 
 
 class Missing(ConfigError):
@@ -61,6 +73,8 @@ class Configuration:
     inference: Address
     management: Address
     metrics: Address | None
+    grpc_inference: GrpcAddress
+    grpc_management: GrpcAddress
     certificate: str = ""
     private_key: str = ""
     cors: tuple[tuple[str, str], ...] = ()
@@ -185,12 +199,14 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     management = parse_address(of.text("management_address"), "management_address", (8081, 8444))
     metrics = parse_address(of.text("metrics_address"), "metrics_address", (8082, 8445))
     certificate, key = of.path("certificate_file", directory), of.path("private_key_file", directory)
-    if any(address.tls for address in (inference, management, metrics)) and not (certificate and key):
+    grpc = [_grpc_address(of, name) for name in ("inference", "management")]
+    secured = [each.tls for each in (inference, management, metrics)] + [each.tls for each in grpc]
+    if any(secured) and not (certificate and key):
         hint = "a keystore is turned into them by: openssl pkcs12 -in keystore.p12 -nodes -out both.pem"
-        raise ConfigError("an https address needs certificate_file and private_key_file", hint=hint)
+        raise ConfigError("TLS needs certificate_file and private_key_file", hint=hint)
     token_auth = not of.boolean("disable_token_authorization")
     if not token_auth:
-        warnings += _open_doors(inference, management)
+        warnings += _open_doors(inference, management, *grpc)
     metrics_file = of.path("metrics_config", directory)
     declared_metrics = read_metrics_file(Path(metrics_file)) if metrics_file else DEFAULT
     warnings += declared_metrics.warnings
@@ -201,6 +217,8 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
         inference=inference,
         management=management,
         metrics=metrics if of.boolean("enable_metrics_api") else None,
+        grpc_inference=grpc[0],
+        grpc_management=grpc[1],
         certificate=certificate,
         private_key=key,
         cors=_cors(of),
@@ -303,10 +321,26 @@ def _remarks(values: Mapping[str, str]) -> tuple[list[str], list[str]]:
     return warnings, notes
 
 
-def _open_doors(inference: Address, management: Address) -> list[str]:
+def _grpc_address(of: Values, name: str) -> GrpcAddress:
+    port = of.integer(f"grpc_{name}_port")
+    if port > 65_535:
+        raise ConfigError(f"grpc_{name}_port must be a port, got {port}")
+    age, grace = (of.integer(f"grpc_{name}_max_connection_age{kind}_ms", 0) / 1000 for kind in ("", "_grace"))
+    return GrpcAddress(of.text(f"grpc_{name}_address"), port, of.boolean("enable_grpc_ssl"), age, grace)
+
+
+def _open_doors(
+    inference: Address, management: Address, grpc_inference: GrpcAddress, grpc_management: GrpcAddress
+) -> list[str]:
+    addresses = {
+        "inference_address": (inference, str(inference)),
+        "management_address": (management, str(management)),
+        "grpc_inference_address": (Address(grpc_inference.host), grpc_inference.host),
+        "grpc_management_address": (Address(grpc_management.host), grpc_management.host),
+    }
     return [
-        f"{name} {address} is open to other machines, and nobody is asked for a key"
-        for name, address in (("inference_address", inference), ("management_address", management))
+        f"{name} {shown} is open to other machines, and nobody is asked for a key"
+        for name, (address, shown) in addresses.items()
         if not address.local
     ]
 

@@ -23,9 +23,9 @@ class Http:
         self._limits = limits
 
     def add_routes(self, router: Router) -> None:
-        router.add(("GET",), "/v1/models", self.models)
-        router.add(("GET",), "/v1/models/{}", self.model, permit=False)
-        router.add(("POST",), "/v1/models/{}:predict", self.predict)
+        router.add(("GET",), "/v1/models", self.models, operation="metadata")
+        router.add(("GET",), "/v1/models/{}", self.model, permit=False, operation="health")
+        router.add(("POST",), "/v1/models/{}:predict", self.predict, operation="inference")
 
     def predict(self, http: HttpRequest) -> None:
         """One prediction: the answer is written when the model has it, perhaps before this returns."""

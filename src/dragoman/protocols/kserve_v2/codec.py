@@ -104,7 +104,7 @@ def decode_infer(
         keys += met
         if outputs:
             # An output that is named but asks for nothing comes as JSON, whatever binary_data_output says.
-            request.outputs = _in_order(outputs, signature)
+            request.outputs = in_order(outputs, signature)
             wanted = Wanted(False, outputs)
     check_json_keys(text, document, keys)
     return request, wanted
@@ -172,7 +172,7 @@ def _decode_form(parameters: Parameters, name: str) -> tuple[bool, int]:
     return binary, classes
 
 
-def _in_order(outputs: Mapping[str, Any], signature: Signature | None) -> tuple[str, ...]:
+def in_order(outputs: Mapping[str, Any], signature: Signature | None) -> tuple[str, ...]:
     """The names in the model's order, which is the order of the answer, however the client ordered them."""
     if signature is None or len(outputs) == 1:
         return tuple(outputs)

@@ -25,14 +25,14 @@ class Http:
         self._limits = limits
 
     def add_routes(self, router: Router) -> None:
-        router.add(("GET",), "/v2/health/live", self.live, permit=False)
-        router.add(("GET",), "/v2/health/ready", self.ready, permit=False)
-        router.add(("GET",), "/v2", self.server_metadata)
+        router.add(("GET",), "/v2/health/live", self.live, permit=False, operation="health")
+        router.add(("GET",), "/v2/health/ready", self.ready, permit=False, operation="health")
+        router.add(("GET",), "/v2", self.server_metadata, operation="metadata")
         for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
-            router.add(("GET",), model, self.model_metadata)
-            router.add(("GET",), f"{model}/ready", self.model_ready, permit=False)
-            router.add(("GET",), f"{model}/config", self.model_config)
-            router.add(("POST",), f"{model}/infer", self.infer)
+            router.add(("GET",), model, self.model_metadata, operation="metadata")
+            router.add(("GET",), f"{model}/ready", self.model_ready, permit=False, operation="health")
+            router.add(("GET",), f"{model}/config", self.model_config, operation="model-config")
+            router.add(("POST",), f"{model}/infer", self.infer, operation="inference")
 
     def infer(self, http: HttpRequest) -> None:
         """One inference: the answer is written when the model has it, perhaps before this returns."""

@@ -28,6 +28,9 @@ CONFIG: Final = "config"
 FILE: Final = "file:"
 DEPENDENTS: Final = "unload_dependents"
 
+#: Takes a parameter's name, its value as it came, and what it is to be: ``str`` or ``bytes``.
+Read = Callable[[str, Any, type], Any]
+
 #: Triton's names of states.
 _STATES: Final = {
     State.NEW: "",
@@ -57,29 +60,42 @@ def _describe(record: Record, answers: bool) -> IndexEntry:
 
 
 def decode_load(body: Buffer, max_depth: int = 100) -> Overrides:
-    """What a request to load wants otherwise than the repository has it. Raises InvalidInput.
+    """What a JSON request to load wants otherwise than the repository has it. Raises InvalidInput.
 
     Files are in base64, as JSON knows no bytes.
     """
+    return read_load(_parameters(body, max_depth), _read_json)
+
+
+def read_load(parameters: Mapping[str, Any], read: Read) -> Overrides:
+    """The same of the parameters by name. ``read`` makes a text or bytes of each value. Raises InvalidInput."""
     config, files = "", {}
-    for name, value in _parameters(body, max_depth).items():
-        if name != CONFIG and not name.startswith(FILE):
-            raise unknown_parameter(name)
-        if not isinstance(value, str):
-            raise InvalidInput("attempt to access JSON non-string as string")
+    for name, value in parameters.items():
         if name == CONFIG:
-            config = value
+            config = read(name, value, str)
+        elif name.startswith(FILE):
+            files[name.removeprefix(FILE)] = read(name, value, bytes)
         else:
-            files[name.removeprefix(FILE)] = _decode_file(name, value)
+            raise unknown_parameter(name)
     return Overrides(config, files)
 
 
 def decode_unload(body: Buffer, max_depth: int = 100) -> bool:
     """Whether models that need this one are to be unloaded, too. Raises InvalidInput."""
-    wanted = _parameters(body, max_depth).get(DEPENDENTS, False)
+    return read_unload(_parameters(body, max_depth))
+
+
+def read_unload(parameters: Mapping[str, Any]) -> bool:
+    """The same of the parameters by name. Raises InvalidInput."""
+    wanted = parameters.get(DEPENDENTS, False)
     if type(wanted) is not bool:
-        raise InvalidInput(f"invalid value type for '{DEPENDENTS}' parameter, expected bool_param.")
+        raise wrong_type(f"'{DEPENDENTS}' parameter", "bool_param")
     return wanted
+
+
+def wrong_type(what: str, expected: str) -> InvalidInput:
+    """For a parameter that isn't what it should be."""
+    return InvalidInput(f"invalid value type for {what}, expected {expected}.")
 
 
 def unknown_parameter(name: str) -> InvalidInput:
@@ -135,6 +151,12 @@ def _parameters(body: Buffer, max_depth: int) -> Mapping[str, Any]:
     if not isinstance(document, dict) or not isinstance(parameters, dict | None):
         raise InvalidInput("attempt to access JSON non-object as object")
     return parameters or {}
+
+
+def _read_json(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, str):
+        raise InvalidInput("attempt to access JSON non-string as string")
+    return value if kind is str else _decode_file(name, value)
 
 
 def _decode_file(name: str, value: str) -> bytes:

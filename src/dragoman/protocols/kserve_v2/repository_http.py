@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 from dragoman.config import LimitSettings
 from dragoman.engine.control import Control
@@ -10,6 +10,8 @@ from dragoman.protocols.kserve_v2 import metadata, repository
 from dragoman.transport.request import Guard, HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import respond_failure
+
+OPERATION: Final = "model-repository"
 
 
 class RepositoryHttp:
@@ -23,11 +25,17 @@ class RepositoryHttp:
 
     def add_routes(self, router: Router) -> None:
         for path in ("/v2/repository", "/v2/repository/{}"):  # there is one, whatever it is called
-            router.add("POST", f"{path}/index", self.index)
+            router.add("POST", f"{path}/index", self.index, operation=OPERATION)
         for action, handler in (("load", self.load), ("unload", self.unload)):
-            router.add("POST", f"/v2/repository/models/{{}}/{action}", handler, guard=self._guard)
+            router.add(
+                "POST",
+                f"/v2/repository/models/{{}}/{action}",
+                handler,
+                guard=self._guard,
+                operation=OPERATION,
+            )
             named = f"/v2/repository/{{}}/models/{{}}/{action}"
-            router.add("POST", named, self.in_named_repository, guard=self._guard)
+            router.add("POST", named, self.in_named_repository, guard=self._guard, operation=OPERATION)
 
     def index(self, http: HttpRequest) -> None:
         """Every version in the repository; ``{"ready": true}`` leaves out those that can't answer."""

@@ -57,7 +57,7 @@ class Http:
             ("GET", "/management/operations", self.operations),
             ("GET", "/management/operations/{}", self.operation),
         ):
-            router.add(method, pattern, handler, permit=False, guard=guard)
+            router.add(method, pattern, handler, permit=False, guard=guard, operation="management")
 
     # Look.
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
-from dragoman.engine.lifecycle import State
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Headers
-from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, Overloaded
+from dragoman.errors import DragomanError, InvalidInput, ModelFailed
 from dragoman.protocols.torchserve import codec, errors, openapi
+from dragoman.protocols.torchserve.finding import find
 from dragoman.scheduling.scheduler import Entry, Outcome
 from dragoman.transport.answer import lines_of
 from dragoman.transport.request import Guard, Handler, Header, HttpRequest
@@ -74,13 +74,18 @@ class Http:
         self._raw_paths = profile
 
         def add(
-            pattern: str, handler: Handler, methods: Iterable[str] = METHODS, permit: bool = True
+            pattern: str,
+            handler: Handler,
+            methods: Iterable[str] = METHODS,
+            permit: bool = True,
+            operation: str = "inference",
         ) -> None:
-            router.add(methods, pattern, self._answering(handler), permit=permit, guard=self._guard)
+            answered, seen = self._answering(handler), self._guard
+            router.add(methods, pattern, answered, permit=permit, guard=seen, operation=operation)
 
-        router.add("OPTIONS", "/", self.api_description, permit=False)
-        router.add("GET", "/api-description", self.api_description, permit=False)
-        add("/ping", self.ping, permit=False)
+        for method, pattern in (("OPTIONS", "/"), ("GET", "/api-description")):
+            router.add(method, pattern, self.api_description, permit=False, operation="pages")
+        add("/ping", self.ping, permit=False, operation="health")
         add("/predictions/{*}", self.predictions)
         add("/explanations/{*}", self.explanations)
         add("/invocations", self.invocations)
@@ -95,9 +100,9 @@ class Http:
         add("/{}/predict", self.legacy_predict)
         add("/{}/{}/predict", self.legacy_predict)
         if self._oip:
-            add("/v2", self.metadata, permit=False)
-            add("/v2/health/live", self.live, permit=False)
-            add("/v2/health/ready", self.ready, permit=False)
+            add("/v2", self.metadata, permit=False, operation="metadata")
+            add("/v2/health/live", self.live, permit=False, operation="health")
+            add("/v2/health/ready", self.ready, permit=False, operation="health")
             add("/v2/models/{}/versions/{*}", self.no_versions, permit=False)
         router.fallback(self._answering(self.nothing), streaming=False, guard=self._guard)
 
@@ -184,18 +189,7 @@ class Http:
             http.on_disconnect = answer.lost
 
     def _find(self, name: str, version: str, headers: Headers) -> Model:
-        try:
-            return self._engine.find(name, version, headers)
-        except NotFound as error:
-            self._engine.refuse(DIALECT, error)
-            records = self._engine.lifecycle.records.values()
-            gone = (State.DRAINING, State.UNLOADED)
-            known = {r.version for r in records if r.name == name and r.state not in gone}
-            if not known:
-                raise errors.model_not_found(name) from None
-            if version and version not in known:
-                raise errors.version_not_found(name, version) from None
-            raise Overloaded(errors.no_worker(name, version)) from None  # it loads, or could not
+        return find(self._engine, name, version, DIALECT, headers)
 
     # All the rest.
 

@@ -1,0 +1,1 @@
+"""Triton's flags and ports over Dragoman's engine."""

@@ -1,0 +1,93 @@
+"""Triton's model repository extension over gRPC: thin handlers between its messages and the control."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from dragoman.engine.control import Control
+from dragoman.protocols.kserve_v2 import grpc_codec, repository
+from dragoman.protocols.kserve_v2.messages import SERVICE, message
+from dragoman.transport.grpc.call import Call, Handler, Shape
+from dragoman.transport.grpc.routes import Routes
+from dragoman.transport.grpc.status import fail_unexpected
+
+OPERATION: Final = "model-repository"
+
+#: What each oneof of a parameter is called in Triton's refusals.
+_KINDS: Final = {str: "string_param", bytes: "bytes_param", bool: "bool_param"}
+
+Answer = Callable[[Call, Any], Awaitable[Any]]
+
+
+class RepositoryGrpc:
+    """Handlers over one control."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add_services(self, routes: Routes) -> None:
+        for method, answer in (
+            ("RepositoryIndex", self.index),
+            ("RepositoryModelLoad", self.load),
+            ("RepositoryModelUnload", self.unload),
+        ):
+            handler = self._answering(message(f"{method}Request"), answer)
+            routes.add(SERVICE, method, Shape.UNARY, handler, OPERATION)
+
+    async def index(self, call: Call, request: Any) -> Any:
+        """Every version in the repository; ``ready`` leaves out those that can't answer."""
+        answer = message("RepositoryIndexResponse")()
+        records = await self._control.index()
+        for entry in repository.describe(records, request.ready, self._control.answers):
+            answer.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        return answer
+
+    async def load(self, call: Call, request: Any) -> Any:
+        """Load a model, or load it again: as it is in the repository, or with another configuration or other files."""
+        overrides = repository.read_load(_parameters(request), _read)
+        await repository.load(self._control, request.model_name, overrides, _who(call))
+        return message("RepositoryModelLoadResponse")()
+
+    async def unload(self, call: Call, request: Any) -> Any:
+        """Unload a model: what it has accepted is still answered."""
+        dependents = repository.read_unload(_parameters(request))
+        await repository.unload(self._control, request.model_name, dependents, _who(call))
+        return message("RepositoryModelUnloadResponse")()
+
+    def _answering(self, kind: Any, answer: Answer) -> Handler:
+        """A handler that answers later. It goes on when its client has gone: a change is made as a whole."""
+
+        async def answered(call: Call, request: Any) -> None:
+            try:
+                if request.repository_name:
+                    raise repository.named_repository()
+                call.respond((await answer(call, request)).SerializeToString())
+            except Exception as error:
+                fail_unexpected(call, error)
+
+        def handle(call: Call) -> None:
+            request = grpc_codec.decode(kind, call.message)
+            task = asyncio.get_running_loop().create_task(answered(call, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return handle
+
+
+def _parameters(request: Any) -> dict[str, Any]:
+    """The values as they are; ``None`` for one that is empty."""
+    chosen = {name: value.WhichOneof("parameter_choice") for name, value in request.parameters.items()}
+    return {name: kind and getattr(request.parameters[name], kind) for name, kind in chosen.items()}
+
+
+def _read(name: str, value: Any, kind: type) -> Any:
+    """A parameter of a load. Raises InvalidInput."""
+    if type(value) is not kind:
+        raise repository.wrong_type(f"load parameter '{name}'", _KINDS[kind])
+    return value
+
+
+def _who(call: Call) -> str:
+    """Who wants it, for the log and for whoever asks later."""
+    return call.peer

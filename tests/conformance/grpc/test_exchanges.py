@@ -1,0 +1,47 @@
+"""Every recorded call of the Open Inference Protocol, made to a live server."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from dragoman.protocols.kserve_v2 import messages
+from tests.conformance.grpc.calls import DIFFERENCES, Service, differences, make, read_cases
+
+FOLDERS = {"v2": Path(__file__).parent, "kserve": Path(__file__).parent / "kserve"}
+ALL = [(server, case) for server, folder in FOLDERS.items() for case in read_cases(folder)]
+IDS = [f"{server}/{case.id}" for server, case in ALL]
+
+
+def _messages(method):
+    request = "ModelInfer" if method == "ModelStreamInfer" else method
+    return f"inference.{request}Request", f"inference.{method}Response"
+
+
+SERVICE = Service(messages.SERVICE, messages.SCHEMA, _messages)
+
+
+@pytest.fixture(scope="module")
+def channels(servers):
+    with (
+        grpc.insecure_channel(servers["v2"].grpc) as v2,
+        grpc.insecure_channel(servers["kserve"].grpc) as kserve,
+    ):
+        yield {"v2": v2, "kserve": kserve}
+
+
+@pytest.mark.parametrize(("server", "case"), ALL, ids=IDS)
+def test_the_live_server_answers_as_promised(channels, server, case):
+    assert differences(make(channels[server], SERVICE, case), SERVICE, case) == []
+
+
+@pytest.mark.parametrize(("server", "case"), ALL, ids=IDS)
+def test_a_case_that_differs_says_what_and_why(server, case):
+    assert bool(case.ours) == bool(case.rows)
+    assert case.ours.keys() <= DIFFERENCES
+    same = [key for key, value in case.ours.items() if case.original.get(key) == value]
+    assert same == [], "ours repeats the original"
+
+
+def test_every_case_has_a_name_of_its_own():
+    assert len(set(IDS)) == len(IDS)
