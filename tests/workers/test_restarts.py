@@ -43,9 +43,22 @@ def test_an_answer_makes_the_waits_short_again():
     for _ in range(4):
         restarts.died(0.0)
         restarts.delay()
-    assert not restarts.answered()
+    assert not restarts.answered(born=1.0)
     assert restarts.delay() == 0.1
     assert not restarts.troubled
+
+
+def test_an_answer_of_one_that_was_there_before_proves_nothing():
+    """A worn-out process that nothing can replace works on; its answers don't hurry those that can't load."""
+    restarts = Restarts(exactly)
+    waits = []
+    for time in range(1, 5):
+        restarts.failed(time)
+        waits.append(restarts.delay())
+        assert not restarts.answered(born=0.0)
+    assert waits == [0.1, 0.2, 0.4, 0.8]
+    assert restarts.troubled
+    assert not restarts.broken
 
 
 @pytest.mark.parametrize(
@@ -70,7 +83,8 @@ def test_an_answer_closes_it_and_the_count_begins_anew():
     restarts = Restarts()
     for time in range(DEATHS):
         restarts.died(time)
-    assert restarts.answered()
+    assert not restarts.answered(born=DEATHS - 2)
+    assert restarts.answered(born=DEATHS)
     assert not restarts.broken
     assert [restarts.died(10 + time) for time in range(DEATHS)] == [False] * (DEATHS - 1) + [True]
 
@@ -79,7 +93,7 @@ def test_answers_in_between_keep_it_closed():
     restarts = Restarts()
     for time in range(100):
         assert not restarts.died(time / 10)
-        restarts.answered()
+        restarts.answered(born=time / 10 + 0.05)
 
 
 @given(st.lists(st.floats(0, 200), max_size=40).map(sorted))

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     SIGNAL = "signal"  #: any other one
     OOM = "oom"  #: it reached its memory limit, or the kernel needed its memory
     TIMEOUT = "timeout"  #: no answer within response_timeout
-    PROCESSES = "processes"  #: it had started more processes than max_processes
+    PROCESSES = "processes"  #: it had more processes than max_processes
     GARBAGE = "garbage"  #: it sent what can't be read
     LOAD_FAILED = "load_failed"  #: the process that was to take a dead one's place could not load
     RECYCLED = "recycled"  #: it was worn out, and was replaced without anybody noticing

@@ -205,7 +205,7 @@ class ProcessInstance:
         if len(answer.outcomes) != len(batch.requests):
             raise Damaged(f"{len(answer.outcomes)} outcomes of {len(batch.requests)} requests")
         if self._restarts.troubled:
-            self._recovered()
+            self._recovered(process)
         if answer.rotten and self._next is None and self._timer is None:
             log.info("replacing a worker", extra={**self._labels, "why": answer.rotten})
             self._spawn()
@@ -372,7 +372,10 @@ class ProcessInstance:
         self._count_death(cause.words)
 
     def _count_death(self, cause: str) -> None:
-        if self._restarts.died(time.monotonic()):
+        now = time.monotonic()
+        if self._current is not None:  # it works on meanwhile
+            self._restarts.failed(now)
+        elif self._restarts.died(now):
             self._why_broken = f"its worker died {DEATHS} times in {WINDOW:g} s, last: {cause}"
             if self._keeper is not None:
                 self._keeper.failing(self, self._why_broken)
@@ -382,8 +385,8 @@ class ProcessInstance:
         if self._next is None and self._timer is None:
             self._timer = self._loop.call_later(self._restarts.delay(), self._spawn)
 
-    def _recovered(self) -> None:
-        if self._restarts.answered() and self._keeper is not None:
+    def _recovered(self, process: "_Process") -> None:
+        if self._restarts.answered(process.born) and self._keeper is not None:
             self._keeper.failing(self, "")
 
 
@@ -410,6 +413,7 @@ class _Process:
         self, owner: ProcessInstance, plan: ProcessPlan, loop: asyncio.AbstractEventLoop, label: str
     ) -> None:
         self.ready = False
+        self.born = time.monotonic()
         self.rss = 0
         self._kills: int | None = None
         self._counter = plan.kills

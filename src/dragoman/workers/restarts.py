@@ -20,18 +20,24 @@ WINDOW: Final = 60.0
 
 
 class Restarts:
-    """The deaths of one instance since its last answer. Times are in seconds, of any clock that only grows."""
+    """The deaths of one instance, and its answers. Times are in seconds, of any clock that only grows."""
 
     def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
         self.broken = False
-        self.troubled = False  #: whether anything has died since the last answer
+        self.troubled = False  #: whether an answer is news
         self._draw = draw
         self._deaths: deque[float] = deque(maxlen=DEATHS)
         self._delay = FIRST_DELAY
+        self._last = float("-inf")
+
+    def failed(self, now: float) -> None:
+        """Take note of a death that is none for the breaker: another process serves meanwhile."""
+        self.troubled = True
+        self._last = now
 
     def died(self, now: float) -> bool:
         """Count a death. True if it is the one too many."""
-        self.troubled = True
+        self.failed(now)
         self._deaths.append(now)
         opens = len(self._deaths) == DEATHS and now - self._deaths[0] < WINDOW and not self.broken
         self.broken = self.broken or opens
@@ -42,8 +48,10 @@ class Restarts:
         delay, self._delay = self._delay, min(2 * self._delay, LAST_DELAY)
         return self._draw(1 - SPREAD, 1 + SPREAD) * delay
 
-    def answered(self) -> bool:
-        """All is well again. True if it was not."""
+    def answered(self, born: float) -> bool:
+        """All is well again, if that process was born after the last death. True if the breaker was open."""
+        if born < self._last:
+            return False
         was_broken = self.broken
         self.broken = self.troubled = False
         self._deaths.clear()

@@ -338,8 +338,7 @@ class Worker:
         """Why it ended, if nobody here has ended it. ``count`` is of processes, if the guard found too many."""
         memory, processes = self._limits
         if count:
-            words = f"it had started {count} processes, more than {processes}"
-            return Cause(Reason.PROCESSES, words)
+            return Cause(Reason.PROCESSES, f"it had {count} processes, more than {processes}")
         if code == OUT_OF_MEMORY and memory:
             return Cause(Reason.OOM, f"out of memory: it reached its limit of {memory >> 20} MiB")
         return explain_exit(code, self.tail)
