@@ -515,7 +515,7 @@ def test_a_bug_is_told_by_its_id_only(directory, write, monkeypatch, caplog):
         async def fails(*args, **more):
             raise RuntimeError("a secret of the server")
 
-        monkeypatch.setattr(running.app._registrar, "register", fails)
+        monkeypatch.setattr(running.app.registrar, "register", fails)
         answer = ask(running, "POST", "/models?url=echo.mar")
         assert answer.status == 500
         assert answer.json["type"] == "InternalServerException"
@@ -528,7 +528,10 @@ def test_metrics_follow_the_default(directory, write):
     write("one", WAITS, version="1.0", file="one.mar")
     write("one", WAITS, version="2.0", file="two.mar")
     with managed(directory, load_models="one.mar,two.mar", metrics_mode="prometheus") as running:
-        ask(running, "PUT", "/models/one/2.0/set-default")
         predict(running, "one")
+        ask(running, "PUT", "/models/one/2.0/set-default")
         ask(running, "DELETE", "/models/one/1.0")
-        assert running.ask(METRICS, "/metrics").status == 200
+        predict(running, "one")
+        scraped = running.ask(METRICS, "/metrics").body.decode()
+        assert 'ts_inference_requests_total{model_name="one",model_version="default",' in scraped
+        assert 'ts_inference_requests_total{model_name="one",model_version="1.0",' in scraped
