@@ -6,7 +6,6 @@ from pathlib import Path
 from dragoman.cli.torchserve import _parser
 from dragoman.metrics.torchserve import METRICS
 from dragoman.profiles.torchserve.keys import KEYS, Use, variable
-from tests.profiles.running import MANAGEMENT, serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "torchserve.md").read_text()
 
@@ -41,12 +40,3 @@ def test_every_metric_is_told_of():
     section = re.search(r"^## Metrics\n(.*?)^## ", PAGE, re.M | re.S)[1]
     for name, _, _ in METRICS:
         assert f"`{name}`" in section or name.startswith("GPU"), name
-
-
-def test_every_management_route_is_told_of(tmp_path):
-    with serving(tmp_path, load_models=None, enable_model_api="true") as running:
-        patterns = {route.pattern for route in running.app.listeners[MANAGEMENT].router.routes()}
-    places = {pattern.partition("{")[0].rstrip("/") for pattern in patterns} - {"", "/api-description"}
-    assert places == {"/models", "/v1/models", "/workflows", "/token"}
-    assert all(f"`{place}" in PAGE for place in places)
-    assert "GET /api-description" in PAGE

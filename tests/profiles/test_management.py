@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -515,7 +516,7 @@ def test_a_bug_is_told_by_its_id_only(directory, write, monkeypatch, caplog):
         async def fails(*args, **more):
             raise RuntimeError("a secret of the server")
 
-        monkeypatch.setattr(running.app.registrar, "register", fails)
+        monkeypatch.setattr(running.app._registrar, "register", fails)
         answer = ask(running, "POST", "/models?url=echo.mar")
         assert answer.status == 500
         assert answer.json["type"] == "InternalServerException"
@@ -535,3 +536,13 @@ def test_metrics_follow_the_default(directory, write):
         scraped = running.ask(METRICS, "/metrics").body.decode()
         assert 'ts_inference_requests_total{model_name="one",model_version="default",' in scraped
         assert 'ts_inference_requests_total{model_name="one",model_version="1.0",' in scraped
+
+
+def test_every_route_is_told_of(directory):
+    page = (Path(__file__).parents[2] / "docs" / "torchserve.md").read_text()
+    with serving(directory, load_models=None, enable_model_api="true") as running:
+        patterns = {route.pattern for route in running.app.listeners[MANAGEMENT].router.routes()}
+    places = {pattern.partition("{")[0].rstrip("/") for pattern in patterns} - {"", "/api-description"}
+    assert places >= {"/models", "/v1/models", "/workflows", "/token"}
+    assert [place for place in places if f"`{place}" not in page] == []
+    assert "GET /api-description" in page

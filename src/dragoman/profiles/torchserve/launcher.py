@@ -70,7 +70,7 @@ class TorchServe(App):
         self.configuration = configuration
         self.listeners: list[Listener] = []
         self._registered = models
-        self.registrar: Registrar
+        self._registrar: Registrar
         self._snapshots: Snapshots | None = None
         tokens = Tokens(directory / KEY_FILE, configuration.token_minutes)
         self._tokens = tokens if configuration.token_auth else None
@@ -80,7 +80,7 @@ class TorchServe(App):
         said = self.configuration
         self._snapshots = Snapshots(said.snapshot_folder, said.properties) if said.snapshots else None
         self.manager = Manager(self.engine, self._snapshots, first_stays=True)
-        self.registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
+        self._registrar = Registrar(self.engine, self.manager, self.configuration, self._registered)
         access = logs.access if self.settings.log.access else None
         for address, router in self._routers():
             server = HttpServer(router.find, self.settings.limits, access)
@@ -109,7 +109,7 @@ class TorchServe(App):
             if listener.address.path:
                 Path(listener.address.path).unlink(missing_ok=True)
         self.remove_keys()
-        await self.registrar.stop()
+        await self._registrar.stop()
         await asyncio.to_thread(self._close_snapshots)
         await self.engine.close()
 
@@ -156,10 +156,12 @@ class TorchServe(App):
         routers = [(said.inference, Router())]
         inference = torchserve.Http(self.engine, limits, options, doors.authorize if doors.locked else None)
         inference.add_routes(routers[0][1], profile=True)
-        flows = Workflows(self.engine, self.registrar, said)
+        flows = Workflows(self.engine, self._registrar, said)
         workflows = WorkflowHttp(flows, model_api=said.model_api, headers=said.cors)
         workflows.add_inference_routes(routers[0][1], doors.guard("inference", workflows.answering))
-        management = Management(self.registrar, workflows, doors, model_api=said.model_api, headers=said.cors)
+        management = Management(
+            self._registrar, workflows, doors, model_api=said.model_api, headers=said.cors
+        )
         metrics = Metrics(self.engine, said.metrics_mode, said.system_metrics, said.cors)
         for address, api in ((said.management, management), (said.metrics, metrics)):
             if address is None:
