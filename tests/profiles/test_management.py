@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -528,7 +529,20 @@ def test_metrics_follow_the_default(directory, write):
     write("one", WAITS, version="1.0", file="one.mar")
     write("one", WAITS, version="2.0", file="two.mar")
     with managed(directory, load_models="one.mar,two.mar", metrics_mode="prometheus") as running:
-        ask(running, "PUT", "/models/one/2.0/set-default")
         predict(running, "one")
+        ask(running, "PUT", "/models/one/2.0/set-default")
         ask(running, "DELETE", "/models/one/1.0")
-        assert running.ask(METRICS, "/metrics").status == 200
+        predict(running, "one")
+        scraped = running.ask(METRICS, "/metrics").body.decode()
+        assert 'ts_inference_requests_total{model_name="one",model_version="default",' in scraped
+        assert 'ts_inference_requests_total{model_name="one",model_version="1.0",' in scraped
+
+
+def test_every_route_is_told_of(directory):
+    page = (Path(__file__).parents[2] / "docs" / "torchserve.md").read_text()
+    with serving(directory, load_models=None, enable_model_api="true") as running:
+        patterns = {route.pattern for route in running.app.listeners[MANAGEMENT].router.routes()}
+    places = {pattern.partition("{")[0].rstrip("/") for pattern in patterns} - {"", "/api-description"}
+    assert places >= {"/models", "/v1/models", "/workflows", "/token"}
+    assert [place for place in places if f"`{place}" not in page] == []
+    assert "GET /api-description" in page

@@ -211,7 +211,9 @@ def read(values: Mapping[str, str], directory: Path, file: str = "") -> Configur
     declared_metrics = read_metrics_file(Path(metrics_file)) if metrics_file else DEFAULT
     warnings += declared_metrics.warnings
     if of.boolean("enable_model_api") and of.text("allowed_urls") == BY_NAME["allowed_urls"].default:
-        warnings.append("requests may register models, which are programs, from any host: set allowed_urls")
+        warnings.append(
+            "requests may register models, which are programs, from any host and file: set allowed_urls"
+        )
     snapshot = _tables(of.table("model_snapshot").get("models"))
     return Configuration(
         inference=inference,

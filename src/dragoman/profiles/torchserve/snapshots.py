@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from typing import Any, Final
 
 from dragoman.engine.desired import Desired, Wanted
 from dragoman.errors import StorageFailed
@@ -23,7 +24,17 @@ from dragoman.store.state import Model, Version
 log = logging.getLogger("dragoman.torchserve")
 
 #: Parts of a workflow come and go with it, and workflows are in no snapshot.
-PART_OF = "partOf"
+PART_OF: Final = "partOf"
+#: What a version's document says, where it doesn't.
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "url": "",
+    "digest": "",
+    "runtimeType": "python",
+    "batchSize": 1,
+    "maxBatchDelay": 100,
+    "responseTimeout": 120,
+    "startupTimeout": 120,
+}
 
 
 class Snapshots:
@@ -91,19 +102,18 @@ def _models(desired: Mapping[str, Desired]) -> tuple[Model, ...]:
 
 
 def _version(wanted: Wanted) -> Version:
-    document = wanted.document
-    options = {"startupTimeout": document["startupTimeout"], "runtimeType": document["runtimeType"]}
+    said = {**_DEFAULTS, **wanted.document}
     return Version(
         version=wanted.version,
-        source=PurePosixPath(document["url"]).name,
-        digest=document["digest"],
+        source=PurePosixPath(said["url"]).name,
+        digest=said["digest"],
         runtime="torchserve",
         min_instances=wanted.minimum,
-        max_instances=wanted.maximum,
+        max_instances=max(wanted.minimum, wanted.maximum),
         settings={
-            "max_batch": document["batchSize"],
-            "max_delay": document["maxBatchDelay"] / 1000,
-            "response_timeout": float(document["responseTimeout"]),
-            "options": options,
+            "max_batch": said["batchSize"],
+            "max_delay": said["maxBatchDelay"] / 1000,
+            "response_timeout": float(said["responseTimeout"]),
+            "options": {name: said[name] for name in ("startupTimeout", "runtimeType")},
         },
     )
