@@ -280,7 +280,8 @@ class TestNames:
         tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
         refused(server, "/v2/models/Echo/infer", json.dumps({"inputs": [tensor, tensor]}))
         wanted = [{"name": "y"}] * 10_000
-        refused(server, "/v2/models/F32/infer", json.dumps({"inputs": [tensor], "outputs": wanted}))
+        body = json.dumps({"inputs": [tensor], "outputs": wanted})
+        refused(server, "/v2/models/F32/infer", body, grows=8 * MIB)
 
     def test_too_many_tensors(self, server):
         tensor = {"datatype": "FP32", "shape": [1], "data": [1]}
@@ -328,6 +329,9 @@ class TestAmounts:
         digits = "[" + "1," * 9_000_000 + "1]"
         v2(server, "F64", [9_000_001], digits, grows=64 * MIB)
         v1(server, "F64", digits, grows=64 * MIB)
+
+    def test_a_shape_of_millions_of_sizes_is_none(self, server):
+        v2(server, "F32", [2] * 3_000_000, "[1]", grows=160 * MIB)
 
     def test_millions_of_empty_strings_are_too_many(self, server):
         strings = "[" + '"",' * 9_000_000 + '""]'

@@ -96,7 +96,7 @@ def test_split_traffic_is_split_over_grpc_and_a_version_can_be_named(server, cli
     write(models, 2, "m/2")
     (models / "m" / "model.toml").write_text('versions = "all"\n')
     client.load_model("m")
-    server.call(lambda: server.app.engine.registry.set_traffic("m", Traffic({"1": 0.75, "2": 0.25})))
+    server.call(lambda: server.app.engine.registry.set_traffic("m", Traffic({"1": 75, "2": 25})))
     assert sorted(ask(client) for _ in range(8)) == [1] * 6 + [2] * 2
     assert {ask(client, headers={"x-dragoman-version": "2"}) for _ in range(4)} == {2}
     assert {ask(client, model_version="1") for _ in range(4)} == {1}

@@ -13,7 +13,10 @@ CASES = [case for _, case in (*ALL, *grpc.ALL)]
 #: A test that shows a difference which no recorded exchange can says so: ``# row: name, name``.
 NAMED = [
     name
-    for path in Path(__file__).parent.glob("grpc/test_*.py")
+    for path in (
+        *Path(__file__).parent.glob("grpc/test_*.py"),
+        Path(__file__).parents[1] / "test_grpc_bombs.py",
+    )
     for names in re.findall(r"^ +# row: (.+)$", path.read_text("utf-8"), re.MULTILINE)
     for name in names.split(", ")
 ]

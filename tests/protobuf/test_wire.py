@@ -5,7 +5,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dragoman.protobuf.wire import Malformed, cut, tag, varint
+from dragoman.protobuf.wire import Malformed, TooMany, cut, tag, varint
 from dragoman.protocols.kserve_v2.messages import ModelInferRequest
 
 RAW = 7
@@ -27,7 +27,7 @@ def a_request(name, tensors, raw, at):
 @given(names, st.lists(names, max_size=3), raw, st.integers(0, 4))
 def test_what_is_cut_and_what_is_left_is_what_the_runtime_reads(name, tensors, raw, at):
     message = a_request(name, tensors, raw, at)
-    rest, values = cut(message, RAW)
+    rest, values = cut(message, RAW, 100)
     whole = ModelInferRequest.FromString(message)
     assert [bytes(value) for value in values] == list(whole.raw_input_contents)
     del whole.raw_input_contents[:]
@@ -42,7 +42,7 @@ def test_what_is_cut_and_what_is_left_is_what_the_runtime_reads(name, tensors, r
 @example(b"\x3b\x3c")
 def test_bytes_are_cut_or_refused_and_never_more_is_taken_than_the_runtime_would(data):
     try:
-        rest, values = cut(data, RAW)
+        rest, values = cut(data, RAW, 100)
     except Malformed:
         return
     try:
@@ -54,9 +54,16 @@ def test_bytes_are_cut_or_refused_and_never_more_is_taken_than_the_runtime_would
     assert ModelInferRequest.FromString(rest) == whole
 
 
+def test_fields_are_not_without_number():
+    message = ModelInferRequest(id="x", raw_input_contents=[b""] * 9).SerializeToString()
+    assert len(cut(message, RAW, 10)[1]) == 9
+    with pytest.raises(TooMany):
+        cut(message, RAW, 9)
+
+
 def test_values_are_views():
     message = ModelInferRequest(raw_input_contents=[b"x" * 100]).SerializeToString()
-    _, (value,) = cut(message, RAW)
+    _, (value,) = cut(message, RAW, 100)
     assert value.obj is message
 
 

@@ -30,7 +30,12 @@ METRICS = (
     ("dragoman_waiting_requests", "gauge", "Requests in the queue now", ("model", "version")),
     ("dragoman_running_requests", "gauge", "Requests being executed now", ("model", "version")),
     ("dragoman_worker_exits", "counter", "Worker processes that ended", ("model", "version", "reason")),
-    ("dragoman_http_requests_in_flight", "gauge", "HTTP requests being read, worked on or answered now", ()),
+    (
+        "dragoman_http_requests_in_flight",
+        "gauge",
+        "REST requests and gRPC calls being read, worked on or answered now",
+        (),
+    ),
     ("dragoman_start_time_seconds", "gauge", "When the server started, in seconds since 1970", ()),
 )
 _TABLE = {name: (kind, text, labels) for name, kind, text, labels in METRICS}

@@ -15,6 +15,10 @@ class Malformed(ValueError):
     """The bytes are no message."""
 
 
+class TooMany(Malformed):
+    """The message has more fields than is good."""
+
+
 def varint(number: int) -> bytes:
     """A number that is not negative."""
     if number < 0x80:
@@ -32,17 +36,21 @@ def tag(field: int) -> bytes:
     return varint(field << 3 | _LENGTH_DELIMITED)
 
 
-def cut(message: bytes, field: int) -> tuple[bytes, list[memoryview]]:
-    """A message without a field of bytes, and that field's values in their order, as views. Raises Malformed.
+def cut(message: bytes, field: int, most: int) -> tuple[bytes, list[memoryview]]:
+    """A message without a field of bytes, and that field's values in their order, as views.
 
-    What is left is a message again: the rest of its fields, as they were.
+    What is left is a message again: the rest of its fields, as they were. Raises Malformed, and TooMany where it has
+    more than ``most`` fields: two bytes of a message are enough for a field, and a field takes a hundred in memory.
     """
     view = memoryview(message)
     wanted = field << 3 | _LENGTH_DELIMITED
     kept: list[memoryview] = []
     values: list[memoryview] = []
-    at, end, kept_from = 0, len(message), 0
+    at, end, kept_from, count = 0, len(message), 0, 0
     while at < end:
+        count += 1
+        if count > most:
+            raise TooMany(f"more than {most} fields")
         start = at
         key, at = _read_varint(message, at, end)
         kind = key & 7

@@ -39,6 +39,8 @@ def datatype_of(dtype: np.dtype[Any]) -> str:
 
 def count_elements(shape: list[Any], name: str) -> int:
     """How many elements a shape from the wire has; refuses what is not a shape or what nobody could hold."""
+    if len(shape) > MAX_DIMENSIONS:  # first: the product of a million sizes takes minutes
+        raise InvalidInput(f"input '{name}' has {len(shape)} dimensions, more than {MAX_DIMENSIONS}")
     count = 1
     for size in shape:
         if type(size) is not int or size < 0:
@@ -46,8 +48,6 @@ def count_elements(shape: list[Any], name: str) -> int:
                 "Unable to parse 'shape': attempt to access JSON non-unsigned-integer as unsigned-integer"
             )
         count *= size
-    if len(shape) > MAX_DIMENSIONS:
-        raise InvalidInput(f"input '{name}' has {len(shape)} dimensions, more than {MAX_DIMENSIONS}")
     if (count > MAX_ELEMENTS or not count) and math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
         raise InvalidInput(f"input '{name}' has a shape of more than {MAX_ELEMENTS} elements")
     return count

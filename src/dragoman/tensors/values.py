@@ -39,12 +39,14 @@ def from_json(data: Any, datatype: str, shape: list[Any], name: str, booleans: b
         raise InvalidInput("Unable to parse 'data': attempt to access JSON non-array as array")
     if data and type(data[0]) is list:
         data = _flatten(data, shape)
+    if len(shape) > MAX_DIMENSIONS:
+        count_elements(shape, name)  # tells what is wrong with it
     count = 1
     for size in shape:
         if type(size) is not int or size < 0:
-            count_elements(shape, name)  # tells what is wrong with it
+            count_elements(shape, name)
         count *= size
-    if len(data) != count or len(shape) > MAX_DIMENSIONS:
+    if len(data) != count:
         count_elements(shape, name)
         raise InvalidInput(_WRONG_SHAPE)
     make, types, tells = kind

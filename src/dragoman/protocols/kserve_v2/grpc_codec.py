@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from dragoman.errors import InvalidInput, NotFound
-from dragoman.protobuf.wire import Malformed, cut, tag, varint
+from dragoman.errors import InvalidInput, NotFound, TooLarge
+from dragoman.protobuf.wire import Malformed, TooMany, cut, tag, varint
 from dragoman.protocols.kserve_v2.binary import decode_tensor
 from dragoman.protocols.kserve_v2.classification import classify
 from dragoman.protocols.kserve_v2.codec import in_order
@@ -22,11 +22,15 @@ from dragoman.protocols.kserve_v2.messages import (
     ModelInferResponse,
     ModelStreamInferResponse,
 )
-from dragoman.tensors import Buffer, encode_raw
+from dragoman.tensors import MAX_DIMENSIONS, Buffer, encode_raw
 from dragoman.types import DTYPES, InferRequest, InferResponse, Parameters, Signature, Tensor
 
 #: From here on it is cheaper to look for raw tensors than to let the runtime copy them twice.
 _BIG: Final = 16_384
+#: Inputs, raw tensors, outputs and parameters of one request together.
+_MOST_FIELDS: Final = 16_384
+#: Bytes of what is not raw: an empty string takes two of them, and twenty times that in memory.
+_MOST_TYPED: Final = 16_777_216
 _RAW_INPUTS: Final = ModelInferRequest.DESCRIPTOR.fields_by_name["raw_input_contents"].number
 _ID: Final = tag(ModelInferResponse.DESCRIPTOR.fields_by_name["id"].number)
 _RAW_OUTPUTS: Final = tag(ModelInferResponse.DESCRIPTOR.fields_by_name["raw_output_contents"].number)
@@ -61,14 +65,21 @@ def decode(kind: Any, message: bytes) -> Any:
 
 
 def parse_infer(message: bytes) -> Parsed:
-    """Take a request apart, as far as it can be without its model. Raises InvalidInput."""
+    """Take a request apart, as far as it can be without its model. Raises InvalidInput, TooLarge."""
     if len(message) < _BIG:
         head = decode(ModelInferRequest, message)
         return Parsed(head, head.raw_input_contents)
     try:
-        rest, raw = cut(message, _RAW_INPUTS)
+        rest, raw = cut(message, _RAW_INPUTS, _MOST_FIELDS)
+    except TooMany:
+        raise TooLarge(f"a request may have at most {_MOST_FIELDS} inputs, outputs and parameters") from None
     except Malformed:
         raise InvalidInput("Unable to parse request") from None
+    if len(rest) > _MOST_TYPED:
+        raise TooLarge(
+            f"typed contents may take {_MOST_TYPED} bytes in all, and these take {len(rest)}: send tensors of this"
+            " size as raw_input_contents"
+        )
     return Parsed(decode(ModelInferRequest, rest), raw)
 
 
@@ -156,7 +167,7 @@ def _decode_inputs(
     tensors: dict[str, Tensor] = {}
     taken = 0
     for item in items:
-        name, datatype, shape = item.name, item.datatype, list(item.shape)
+        name, datatype, shape = item.name, item.datatype, item.shape[: MAX_DIMENSIONS + 1]
         if datatype not in DTYPES:
             raise _unknown_datatype(name, model, signature, id_tag)
         if name in tensors:
@@ -215,6 +226,7 @@ def _decode_classes(parameters: Mapping[str, Any]) -> int:
 def _decode_tensor_parameters(parameters: Mapping[str, Any]) -> Parameters:
     if "shared_memory_region" in parameters:
         raise _unknown_region(parameters)
+    _check_count(parameters, "parameters of one tensor")
     # KServe's client tells the size of raw data here.
     return {key: _value(value)[1] for key, value in parameters.items() if key != "binary_data_size"}
 

@@ -28,6 +28,8 @@ _FIELD: Final = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
+#: Varints that are put together at once: what lies between takes a hundred bytes for each.
+_AT_ONCE: Final = 65_536
 #: What each field holds, in the words of messages.
 _HOLDS: Final = {
     "bool_contents": "BOOL",
@@ -54,9 +56,7 @@ def decode_contents(contents: Any, name: str, datatype: str, shape: list[int], m
         number = field.number
     if datatype == "BYTES":
         return _decode_strings(contents, name, shape, model, tag)
-    # The runtime writes a list of numbers as one packed field: numbers of fixed size lie there as in any buffer.
-    packed = cut(contents.SerializeToString(), number)[1] if number else []
-    data = packed[0] if packed else memoryview(b"")
+    data = _packed(contents, number) if number else memoryview(b"")
     if datatype.startswith("FP"):
         return decode_tensor(name, datatype, shape, data, model, tag)
     values = _unpack(data)
@@ -78,14 +78,21 @@ def encode_contents(tensor: Tensor, contents: Any) -> None:
 
 
 def _decode_strings(contents: Any, name: str, shape: list[int], model: str, tag: str) -> Array:
-    elements = list(contents.bytes_contents)
+    elements = contents.bytes_contents
     count = count_elements(shape, name)
     if len(elements) != count:
         raise InvalidInput(
             f"{tag}expected {count} string elements for inference input '{name}' for model '{model}',"
             f" got {len(elements)}"
         )
-    return bytes_array(elements, shape)
+    return bytes_array(list(elements), shape)
+
+
+def _packed(contents: Any, number: int) -> memoryview:
+    """A list of numbers as the runtime writes it: one packed field. Numbers of fixed size lie as in any buffer."""
+    contents.DiscardUnknownFields()
+    _, (data,) = cut(contents.SerializeToString(), number, most=1)
+    return data
 
 
 def _unpack(data: memoryview) -> Array:
@@ -95,6 +102,15 @@ def _unpack(data: memoryview) -> Array:
     if last.all():
         return groups
     ends = np.flatnonzero(last)
+    values = np.empty(len(ends), np.uint64)
+    for first in range(0, len(ends), _AT_ONCE):
+        some = ends[first : first + _AT_ONCE]
+        start = ends[first - 1] + 1 if first else 0
+        values[first : first + _AT_ONCE] = _join(groups[start : some[-1] + 1], some - start)
+    return values
+
+
+def _join(groups: Array, ends: Array) -> Array:
     starts = np.concatenate(([0], ends[:-1] + 1))
     places = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
     shifted = (groups & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)

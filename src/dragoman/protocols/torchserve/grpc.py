@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError
 
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.errors import DragomanError, InvalidInput
+from dragoman.errors import DragomanError, InvalidInput, TooLarge
+from dragoman.protobuf.wire import Malformed, TooMany, cut
 from dragoman.protocols.torchserve import codec
 from dragoman.protocols.torchserve.errors import encode_json
 from dragoman.protocols.torchserve.finding import find
@@ -23,7 +24,7 @@ from dragoman.protocols.torchserve.messages import (
     PredictionsRequest,
     TorchServeHealthResponse,
 )
-from dragoman.protocols.torchserve.multipart import Field
+from dragoman.protocols.torchserve.multipart import MAX_FIELDS, Field
 from dragoman.scheduling.scheduler import Entry, Outcome, Reply
 from dragoman.transport.grpc.call import Call, Shape
 from dragoman.transport.grpc.routes import Routes
@@ -33,6 +34,7 @@ DIALECT: Final = "torchserve-grpc"
 
 #: Requests of one stream that may be open at once; the client's next one is read when one of them has its answer.
 MOST: Final = 256
+_INPUT: Final = PredictionsRequest.DESCRIPTOR.fields_by_name["input"].number
 #: Bytes of answers that may wait for the client before its next request is read.
 UNREAD: Final = 1_048_576
 
@@ -69,7 +71,7 @@ class Grpc:
         _Conversation(self, call).ask()
 
     def _predict(self, call: Call, *, streamed: bool) -> None:
-        request = decode(PredictionsRequest, call.message)
+        request = decode_prediction(call.message)
         name, version = request.model_name, request.model_version
         if not name:
             _fail(call, missing("model_name"))
@@ -190,7 +192,7 @@ class _Turn:
 
     def begin(self, message: bytes) -> None:
         try:
-            request = decode(PredictionsRequest, message)
+            request = decode_prediction(message)
             self._name, self._version = request.model_name, request.model_version
             for parameter, value in (("sequenceId", request.sequence_id), ("model_name", self._name)):
                 if not value:
@@ -223,6 +225,17 @@ def decode(kind: Any, message: bytes) -> Any:
         return kind.FromString(message)
     except DecodeError:
         raise InvalidInput("Unable to parse request") from None
+
+
+def decode_prediction(message: bytes) -> Any:
+    """A ``PredictionsRequest``, which has no more inputs than a form. Raises InvalidInput, TooLarge."""
+    try:  # before the runtime makes something of each field, which takes a hundred times its bytes
+        cut(message, _INPUT, MAX_FIELDS)
+    except TooMany:
+        raise TooLarge(f"a request has at most {MAX_FIELDS} inputs") from None
+    except Malformed:
+        pass  # the runtime's decision
+    return decode(PredictionsRequest, message)
 
 
 def encode_prediction(outcome: InferResponse) -> bytes:

@@ -173,6 +173,19 @@ def test_messages_have_a_size(slow):
     assert "1000000" in details
 
 
+def test_inputs_are_no_more_than_a_form_s_fields(slow):
+    # row: form-limits
+    inputs = {f"{number}": b"" for number in range(1001)}
+    many = Request(model_name="described", input=inputs).SerializeToString()
+    assert refusal(method(slow, "Predictions"), many) == (
+        "RESOURCE_EXHAUSTED",
+        "a request has at most 1000 inputs",
+    )
+    del inputs["0"], inputs["1"]
+    few = Request(model_name="described", input=inputs).SerializeToString()
+    assert method(slow, "Predictions")(few, timeout=30).prediction == b"a prediction"
+
+
 def test_what_is_not_there_is_unimplemented(slow):
     # row: grpc-transport
     channel = slow.channels[0]
