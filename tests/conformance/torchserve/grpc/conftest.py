@@ -67,7 +67,7 @@ class Profile:
 
 
 @contextlib.contextmanager
-def profile(directory, models, **values):
+def profile(directory, models, /, **values):
     (directory / "store").mkdir()
     for model in models:
         name, code, *more = model
