@@ -109,8 +109,6 @@ class TestHealthAndMetadata:
     @pytest.mark.parametrize(
         "ask",
         [
-            lambda client: client.load_model("Echo"),
-            lambda client: client.unload_model("Echo"),
             lambda client: client.get_system_shared_memory_status(),
             lambda client: client.register_system_shared_memory("r", "/k", 64),
             lambda client: client.unregister_system_shared_memory(),

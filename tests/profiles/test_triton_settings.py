@@ -29,10 +29,13 @@ HONOURED = [
     ("--log-info=false --log-warning=off", setting("log.level"), "error"),
     ("--model-repository=more --model-store third", lambda said: said.repositories, ("models", "more", "third")),
     ("--exit-on-error=false", lambda said: said.strict, False),
-    ("--model-control-mode=explicit", lambda said: said.models, frozenset()),
-    ("--model-control-mode=explicit --load-model=a --load-model b", lambda said: said.models, {"a", "b"}),
-    ("--model-control-mode=explicit --load-model=*", lambda said: said.models, None),
-    ("--model-control-mode=none --load-model=a", lambda said: said.models, None),
+    ("--model-control-mode=explicit", setting("server.control"), "explicit"),
+    ("--model-control-mode=explicit", setting("server.load_model"), ()),
+    ("--model-control-mode=explicit --load-model=a --load-model b", setting("server.load_model"), ("a", "b")),
+    ("--model-control-mode=explicit --load-model=*", setting("server.load_model"), ("*",)),
+    ("--model-control-mode=none --load-model=a", setting("server.load_model"), ()),
+    ("--model-control-mode=poll", setting("server.control"), "poll"),
+    ("--model-control-mode=poll --repository-poll-secs=7", setting("server.poll_interval"), 7),
     ("--allow-http=false", lambda said: said.http, None),
     ("--http-address=0.0.0.0 --http-port=80", lambda said: said.http, Listen("0.0.0.0", 80)),
     ("--reuse-http-port=true", lambda said: said.http, Listen("127.0.0.1", 8000, True)),
@@ -79,7 +82,8 @@ def test_without_flags_the_ports_are_triton_s_and_the_rest_is_ours():
     assert (said.http, said.grpc, said.metrics) == tuple(
         Listen("127.0.0.1", port) for port in (8000, 8001, 8002)
     )
-    assert (said.warnings, said.notes, said.strict, said.models) == ((), (), True, None)
+    assert (said.warnings, said.notes, said.strict) == ((), (), True)
+    assert said.settings.server.control == "none"
     usual = Settings()
     assert said.settings.limits == usual.limits
     assert said.settings.grpc == usual.grpc
@@ -114,7 +118,7 @@ WRONG = [
     ("--grpc-keepalive-time=0", "--grpc-keepalive-time must be a whole number from 1 on, got '0'"),
     ("--grpc-infer-response-compression-level=best", "must be one of none, low, medium, high, got 'best'"),
     ("--model-control-mode=sometimes", "must be one of none, poll, explicit, got 'sometimes'"),
-    ("--model-control-mode=poll", "--model-control-mode=poll is not in this version"),
+    ("--repository-poll-secs=0", "--repository-poll-secs must be a whole number from 1 on, got '0'"),
     ("--model-control-mode=explicit --load-model=* --load-model=a", "can't go with another --load-model"),
     ("--grpc-use-ssl=true", "TLS for gRPC needs --grpc-server-cert and --grpc-server-key"),
     ("--grpc-use-ssl-mutual=true --grpc-server-cert=c --grpc-server-key=k", "and --grpc-root-cert"),

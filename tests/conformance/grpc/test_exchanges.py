@@ -5,11 +5,16 @@ from pathlib import Path
 import grpc
 import pytest
 
+from dragoman.config import ServerSettings, Settings
 from dragoman.protocols.kserve_v2 import messages
+from dragoman.testing import TestClient
 from tests.conformance.grpc.calls import DIFFERENCES, Service, differences, make, read_cases
+from tests.conformance.models import write_control_repository
 
 FOLDERS = {"v2": Path(__file__).parent, "kserve": Path(__file__).parent / "kserve"}
-ALL = [(server, case) for server, folder in FOLDERS.items() for case in read_cases(folder)]
+LIVE = [(server, case) for server, folder in FOLDERS.items() for case in read_cases(folder)]
+TALK = read_cases(Path(__file__).parent / "control")
+ALL = [*LIVE, *(("control", case) for case in TALK)]
 IDS = [f"{server}/{case.id}" for server, case in ALL]
 
 
@@ -30,9 +35,25 @@ def channels(servers):
         yield {"v2": v2, "kserve": kserve}
 
 
-@pytest.mark.parametrize(("server", "case"), ALL, ids=IDS)
+@pytest.mark.parametrize(("server", "case"), LIVE, ids=IDS[: len(LIVE)])
 def test_the_live_server_answers_as_promised(channels, server, case):
     assert differences(make(channels[server], SERVICE, case), SERVICE, case) == []
+
+
+def test_the_live_server_keeps_up_a_conversation_about_loading_and_unloading(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_control_repository(tmp_path / "models")
+    settings = Settings(server=ServerSettings(control="explicit", load_model=("*",)))
+    wrong = {}
+    with (
+        TestClient(str(tmp_path / "models"), settings=settings, strict=False) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        for case in TALK:
+            server.call(server.app.engine.lifecycle.drained)
+            if found := differences(make(channel, SERVICE, case), SERVICE, case):
+                wrong[case.name] = found
+    assert wrong == {}
 
 
 @pytest.mark.parametrize(("server", "case"), ALL, ids=IDS)

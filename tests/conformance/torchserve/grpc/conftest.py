@@ -1,6 +1,7 @@
 """Servers of the TorchServe profile, each with a channel to both of its gRPC ports."""
 
 import contextlib
+import json
 from dataclasses import dataclass
 
 import grpc
@@ -66,7 +67,7 @@ class Profile:
 
 
 @contextlib.contextmanager
-def profile(directory, models, **values):
+def profile(directory, models, /, **values):
     (directory / "store").mkdir()
     for model in models:
         name, code, *more = model
@@ -94,9 +95,21 @@ def inference(tmp_path_factory, cache):
 
 @pytest.fixture(scope="package")
 def management(tmp_path_factory, cache):
-    """Two models, and the model API."""
-    models = [("echo", handlers.ECHO), ("ret", handlers.RESULTS)]
-    with profile(tmp_path_factory.mktemp("management"), models, enable_model_api="true", **OPEN) as server:
+    """Two models of the start-up list, others in the store, and the model API."""
+    directory = tmp_path_factory.mktemp("management")
+    handlers.write_archive(directory / "other", "echo", handlers.ECHO, modelVersion="2.0")
+    models = [(name, handlers.ECHO) for name in ("echo", "more", "batch")]
+    models += [("ret", handlers.RESULTS), ("initfail", handlers.FAILS)]
+    one = {"1.0": {"minWorkers": 1, "maxWorkers": 1}}
+    said = {
+        "load_models": "echo.mar,ret.mar",
+        "models": json.dumps({"echo": one, "ret": one}),
+        "default_workers_per_model": None,
+        "enable_model_api": "true",
+    }
+    with profile(directory, models, **said, **OPEN) as server:
+        (directory / "other" / "echo.mar").rename(directory / "store" / "echo_v2.mar")
+        (directory / "store" / "corrupt.mar").write_text("not a zip\n")
         yield server
 
 
