@@ -30,11 +30,13 @@ def handle(data, context):
 RESULTS = """
 import os
 import signal
+import uuid
 from ts.utils.util import PredictionException
 
 PLAIN = {
     "str": "plain string", "bytes": b"\\x00\\x01\\x02raw", "dict": {"a": 1, "b": [1.5, "x"]}, "list": [1, 2, 3],
     "none": None, "int": 7, "unserializable": object(),
+    "uuid": {"id": uuid.UUID(int=7)},
 }
 FAILURES = {
     "predexc": PredictionException("Some Prediction Error", 513),
