@@ -116,7 +116,7 @@ def test_without_snapshots_nothing_is_written_or_read(directory):
     )
     with serving(directory, load(line, {}, directory)) as running:
         assert running.ask(MANAGEMENT, "/models/echo?min_worker=2&synchronous=true", "PUT").status == 200
-    assert not (directory / "logs").exists()
+    assert not (directory / "logs" / "config").exists()
 
 
 def test_where_logs_lie_snapshots_lie(directory):
