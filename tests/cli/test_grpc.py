@@ -45,9 +45,23 @@ def test_the_ready_line_tells_where_grpc_is(server):
     assert infer(ready["grpc"], "Sum", a=[[1, 2]], b=[[3, 4]]).as_numpy("sum").tolist() == [[4, 6]]
 
 
+@contextlib.contextmanager
+def port_after_a_free_one():
+    """A port that is taken, while the one before it is not."""
+    for _ in range(100):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port - 1)).close()
+            except OSError:
+                continue
+            yield port
+            return
+    raise AssertionError("no port is free")
+
+
 def test_it_is_on_the_next_port_unless_another_is_said(folder):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with port_after_a_free_one() as port:
         done = dragoman("serve", "app.py:Sum", "--port", str(port - 1), cwd=folder)
         assert (done.returncode, done.stderr.splitlines()[-1]) == (
             78,
