@@ -29,7 +29,7 @@ class FakeCall:
         self._deliver = None
 
     def header(self, name):
-        return "true" if self._strict and name == "triton_grpc_error" else None
+        return "true" if self._strict and name == b"triton_grpc_error" else None
 
     def receive(self, deliver):
         assert self._deliver is None
