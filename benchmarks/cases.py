@@ -26,7 +26,17 @@ class Case:
 
 def server(port: int, *targets: Path) -> list[str]:
     """The command line of Dragoman, as an operator has it: with metrics, limits and routes."""
-    return [sys.executable, "-m", "dragoman", "serve", *map(str, targets), "--port", str(port)]
+    return [
+        sys.executable,
+        "-m",
+        "dragoman",
+        "serve",
+        *map(str, targets),
+        "--port",
+        str(port),
+        "--grpc-port",
+        "0",
+    ]
 
 
 def floor(model: str, port: int) -> list[str]:

@@ -26,6 +26,7 @@ import rooms
 import torchserve
 import wrk
 from border import border
+from calls import calls
 from cases import ADD, CASES, HERE, Case, floor, model_folder, server, small_onnx
 from measuring import Options, Table, measure
 from processes import Server, cores, free_port
@@ -215,6 +216,7 @@ _OTHERS: Final[dict[str, Callable[[Options], Table]]] = {
     "crowd": crowd,
     "rooms": in_rooms,
     "border": border,
+    "grpc": calls,
     "torchserve": torchserve.torchserve,
     "torchserve-start": torchserve.torchserve_start,
 }

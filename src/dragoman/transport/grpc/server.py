@@ -18,7 +18,6 @@ import os
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -43,6 +42,9 @@ Guard = Callable[[Route, Call], None]
 
 #: Calls that the core may hand over in one go.
 _ARMED: Final = 64
+_OPERATION: Final = cygrpc.CompletionType.operation_complete
+#: A deadline that has passed: take what is there, wait for nothing.
+_NOW: Final = 0.0
 #: Events that are dealt with before others have their turn on the event loop.
 _TURN: Final = 128
 #: Seconds that clients have to take their last status when the server's patience is over.
@@ -73,7 +75,10 @@ class GrpcServer:
         self._loop: asyncio.AbstractEventLoop
         self._queue: Any = None
         self._core: Any = None
-        self._events: deque[Any] = deque()
+        self._event: Any = None  # what the thread has found
+        self._asleep = threading.Lock()  # held until the thread may look for the next
+        self._asleep.acquire()
+        self._over = False
         self._down = asyncio.Event()  # the core has no calls any more
         self._ended = asyncio.Event()  # the thread has ended
         self._idle = asyncio.Event()
@@ -153,16 +158,15 @@ class GrpcServer:
     # The thread.
 
     def _poll(self) -> None:
-        """Wait for events and hand them to the event loop, which is woken once for as many as are there."""
-        events, queue = self._events, self._queue
-        while True:
-            event = queue.poll()
-            if event.completion_type == cygrpc.CompletionType.queue_shutdown:
-                break
-            events.append(event)
-            del event  # the core wants to be rid of an event before it is asked for the next
-            if len(events) == 1 and not self._wake(self._turn):
+        """Wait for an event and hand it to the event loop; stand aside while the loop takes those that follow.
+
+        Most do at once, and each would cost two switches between threads if both waited for them.
+        """
+        while not self._over:
+            self._event = self._queue.poll()
+            if not self._wake(self._turn):
                 return
+            self._asleep.acquire()
         self._wake(self._ended.set)
 
     def _wake(self, callback: Callable[[], object]) -> bool:
@@ -175,16 +179,26 @@ class GrpcServer:
     # The event loop.
 
     def _turn(self) -> None:
-        events = self._events
+        """Deal with the thread's event, and with all that are there by then; others have a turn in between."""
+        event, self._event = self._event, None
         for _ in range(_TURN):
-            if not events:
+            kind = event.completion_type
+            if kind == _OPERATION:
+                self._deal_with(event)
+            else:
+                self._over = kind == cygrpc.CompletionType.queue_shutdown
+                self._asleep.release()
                 return
-            event = events.popleft()
-            try:
-                event.tag(event)
-            except Exception:
-                log.exception("an event of a gRPC call could not be dealt with")
+            del event  # the core wants to be rid of an event before it is asked for the next
+            event = self._queue.poll(deadline=_NOW)
+        self._event = event
         self._loop.call_soon(self._turn)
+
+    def _deal_with(self, event: Any) -> None:
+        try:
+            event.tag(event)
+        except Exception:
+            log.exception("an event of a gRPC call could not be dealt with")
 
     def _arm(self) -> None:
         self._core.request_call(self._queue, self._queue, self._on_call)
@@ -242,6 +256,8 @@ class GrpcServer:
             ("grpc.default_compression_level", _LEVELS[said.compression]),
             ("grpc.keepalive_time_ms", _milliseconds(said.keepalive_time)),
             ("grpc.keepalive_timeout_ms", _milliseconds(said.keepalive_timeout)),
+            # Pings in general, of which keepalive's are some, have a minute by default.
+            ("grpc.http2.ping_timeout_ms", _milliseconds(said.keepalive_timeout)),
             ("grpc.keepalive_permit_without_calls", int(said.keepalive_without_calls)),
             ("grpc.http2.max_pings_without_data", said.max_pings_without_data),
             ("grpc.http2.min_ping_interval_without_data_ms", _milliseconds(said.min_ping_interval)),
