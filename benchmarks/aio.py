@@ -1,4 +1,4 @@
-"""The server that gRPC's Python library suggests: grpc.aio, messages as classes, one model. For comparison.
+"""The server that gRPC's Python library suggests: grpc.aio, messages as classes, two models. For comparison.
 
 Run as ``aio.py PROBE_PORT GRPC_PORT``; a GET to the first is answered when the second listens.
 """
@@ -13,14 +13,15 @@ from dragoman.protocols.kserve_v2.messages import SERVICE, ModelInferRequest, Mo
 
 
 async def infer(request: ModelInferRequest, context: object) -> ModelInferResponse:
-    """What the model ``add`` does, with what the library offers."""
-    a, b = (
-        np.frombuffer(raw, np.int32).reshape(list(tensor.shape))
+    """What the models ``add`` and ``identity`` do, with what the library offers."""
+    arrays = [
+        np.frombuffer(raw, np.int32 if tensor.datatype == "INT32" else np.float32).reshape(list(tensor.shape))
         for raw, tensor in zip(request.raw_input_contents, request.inputs, strict=True)
-    )
+    ]
+    outputs = (arrays[0] + arrays[1], arrays[0] - arrays[1]) if request.model_name == "add" else arrays
     answer = ModelInferResponse(model_name=request.model_name, model_version="1", id=request.id)
-    for name, array in (("OUTPUT0", a + b), ("OUTPUT1", a - b)):
-        answer.outputs.add(name=name, datatype="INT32", shape=array.shape)
+    for number, array in enumerate(outputs):
+        answer.outputs.add(name=f"OUTPUT{number}", datatype=request.inputs[0].datatype, shape=array.shape)
         answer.raw_output_contents.append(array.tobytes())
     return answer
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import tritonclient.grpc as triton
 
 from dragoman.config import ModelSettings, ServerSettings, Settings
 from dragoman.testing import TestClient
@@ -94,3 +95,18 @@ def test_memory_that_was_measured_stays_within_its_budget(tmp_path):
             assert client.call(lambda name=name: engine.find(name).instances) == 1
         awake = [model.name for model in client.call(lambda: list(engine.registry)) if model.instances]
         assert 1 <= len(awake) < 4
+
+
+def test_a_model_that_sleeps_is_ready_for_every_dialect(tmp_path):
+    (tmp_path / "app.py").write_text(SLOW)
+    settings = Settings(models=ModelSettings(instances=0, idle_timeout=0.2))
+    with TestClient(f"{tmp_path / 'app.py'}:Slow", settings=settings) as client:
+        model = client.app.engine.find("Slow")
+        until(lambda: client.call(lambda: model.instances) == 0)
+        paths = ("/readyz", "/v2/health/ready", "/v2/models/Slow/ready", "/v1/models/Slow")
+        assert [client.request("GET", path).status for path in paths] == [200] * 4
+        with triton.InferenceServerClient(client.grpc) as asking:
+            assert asking.is_server_ready()
+            assert asking.is_model_ready("Slow")
+        assert client.call(lambda: model.instances) == 0  # nobody woke it
+        assert client.infer("Slow", {"x": np.ones(1)})["y"][0] == 1.0

@@ -85,8 +85,11 @@ class Model:
 
     @property
     def ready(self) -> bool:
-        """One of its instances can answer, or is answering: none has to be started first."""
-        return any(instance.alive for instance in self._pool.instances)
+        """One of its instances can answer, or is answering, or it sleeps, and a request would wake it."""
+        instances = self._pool.instances
+        return any(instance.alive for instance in instances) or (
+            self.sleeps and not instances and not self.broken
+        )
 
     @property
     def broken(self) -> bool:

@@ -4,7 +4,10 @@ import threading
 from queue import SimpleQueue
 
 import grpc
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from dragoman.protocols.grpc.health import SCHEMA as STANDARD
 from dragoman.protocols.kserve_v2.messages import SCHEMA as KSERVE
@@ -169,3 +172,44 @@ def test_a_deadline_on_a_slow_model_is_exceeded(server, channel):
     future.add_done_callback(lambda _: answered.set())
     assert answered.wait(PATIENCE)
     assert future.code() is grpc.StatusCode.OK
+
+
+MORTAL = """
+import os, time
+from pathlib import Path
+
+class Mortal:
+    inputs = {"x": ("FP64", [1])}
+    outputs = {"y": ("FP64", [1])}
+
+    def __init__(self):
+        while (Path(__file__).parent / "wait").exists():
+            time.sleep(0.02)
+
+    def predict(self, x):
+        if x[0] < 0:
+            os._exit(3)
+        return x
+"""
+
+
+def test_a_model_is_not_ready_until_a_process_that_died_is_replaced(tmp_path):
+    (tmp_path / "app.py").write_text(MORTAL)
+    with (
+        TestClient(f"{tmp_path / 'app.py'}:Mortal") as server,
+        triton.InferenceServerClient(server.grpc) as client,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        states = watch(channel, "Mortal")
+        assert next(states).status == SERVING
+        assert client.is_model_ready("Mortal")
+        (tmp_path / "wait").touch()
+        x = triton.InferInput("x", [1], "FP64").set_data_from_numpy(np.full(1, -1.0))
+        with pytest.raises(InferenceServerException, match="died"):
+            client.infer("Mortal", [x])
+        assert next(states).status == NOT_SERVING
+        assert not client.is_model_ready("Mortal")
+        assert not client.is_server_ready()
+        (tmp_path / "wait").unlink()
+        assert next(states).status == SERVING
+        assert client.is_model_ready("Mortal")

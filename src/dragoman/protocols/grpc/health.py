@@ -58,11 +58,11 @@ class Health:
         if not name or name in self._services():
             return _Response.SERVING if self._engine.ready else _Response.NOT_SERVING
         try:
-            self._engine.find(name)
+            ready = self._engine.find(name).ready
         except NotFound:
             known = self._engine.registry.knows(name)
             return _Response.NOT_SERVING if known else _Response.SERVICE_UNKNOWN
-        return _Response.SERVING
+        return _Response.SERVING if ready else _Response.NOT_SERVING
 
     def forget(self, watcher: "_Watcher") -> None:
         self._watchers.discard(watcher)

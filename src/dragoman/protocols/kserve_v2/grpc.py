@@ -126,10 +126,10 @@ class Grpc:
 
     def model_ready(self, request: Any) -> Any:
         try:
-            self._find(request.name, request.version, count=False)
+            ready = self._find(request.name, request.version, count=False).ready
         except NotFound:
-            return message("ModelReadyResponse")(ready=False)
-        return message("ModelReadyResponse")(ready=True)
+            ready = False
+        return message("ModelReadyResponse")(ready=ready)
 
     def server_metadata(self, request: Any) -> Any:
         return message("ServerMetadataResponse")(
