@@ -106,9 +106,9 @@ def test_a_handler_sees_method_peer_metadata_and_deadline(live):
     call = live.held.wait()
     assert call.method == f"/{SERVICE}/Held"
     assert call.peer.startswith("ipv4:127.0.0.1:")
-    assert call.header("x-key") == "value"
-    assert call.header("x-raw-bin") is None
-    assert call.header("x-other") is None
+    assert call.header(b"x-key") == "value"
+    assert call.header(b"x-raw-bin") is None
+    assert call.header(b"x-other") is None
     assert 0 < call.deadline - time.monotonic() < 51  # gRPC rounds up
     live.call(call.respond, b"y")
     assert future.result() == b"y"
@@ -228,7 +228,7 @@ def test_without_a_permit_a_call_is_refused_at_once_but_for_health():
 def test_the_guard_is_asked_before_anything_is_read():
     def guard(route: Route, call: Call) -> None:
         assert call.message == b""
-        if call.header("key") != route.operation:
+        if call.header(b"key") != route.operation:
             raise Denied("not without the key")
 
     with serve(guard=guard) as live:
