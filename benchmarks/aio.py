@@ -1,4 +1,4 @@
-"""The server that gRPC's Python library suggests: grpc.aio, messages as classes, one model. For comparison.
+"""The server that gRPC's Python library suggests: grpc.aio, messages as classes, two models. For comparison.
 
 Run as ``aio.py PROBE_PORT GRPC_PORT``; a GET to the first is answered when the second listens.
 """
@@ -11,16 +11,21 @@ import numpy as np
 
 from dragoman.protocols.kserve_v2.messages import SERVICE, ModelInferRequest, ModelInferResponse
 
+_TYPES = {"INT32": np.int32, "FP32": np.float32}
+
 
 async def infer(request: ModelInferRequest, context: object) -> ModelInferResponse:
-    """What the model ``add`` does, with what the library offers."""
-    a, b = (
-        np.frombuffer(raw, np.int32).reshape(list(tensor.shape))
+    """What the models ``add`` and ``identity`` do, with what the library offers."""
+    arrays = [
+        np.frombuffer(raw, _TYPES[tensor.datatype]).reshape(list(tensor.shape))
         for raw, tensor in zip(request.raw_input_contents, request.inputs, strict=True)
-    )
+    ]
+    if request.model_name == "add":
+        a, b = arrays
+        arrays = [a + b, a - b]
     answer = ModelInferResponse(model_name=request.model_name, model_version="1", id=request.id)
-    for name, array in (("OUTPUT0", a + b), ("OUTPUT1", a - b)):
-        answer.outputs.add(name=name, datatype="INT32", shape=array.shape)
+    for number, array in enumerate(arrays):
+        answer.outputs.add(name=f"OUTPUT{number}", datatype=request.inputs[0].datatype, shape=array.shape)
         answer.raw_output_contents.append(array.tobytes())
     return answer
 
@@ -32,7 +37,7 @@ async def probe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main(probe_port: int, grpc_port: int) -> None:
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     handler = grpc.unary_unary_rpc_method_handler(
         infer,
         request_deserializer=ModelInferRequest.FromString,
