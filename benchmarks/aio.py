@@ -11,16 +11,20 @@ import numpy as np
 
 from dragoman.protocols.kserve_v2.messages import SERVICE, ModelInferRequest, ModelInferResponse
 
+_TYPES = {"INT32": np.int32, "FP32": np.float32}
+
 
 async def infer(request: ModelInferRequest, context: object) -> ModelInferResponse:
     """What the models ``add`` and ``identity`` do, with what the library offers."""
     arrays = [
-        np.frombuffer(raw, np.int32 if tensor.datatype == "INT32" else np.float32).reshape(list(tensor.shape))
+        np.frombuffer(raw, _TYPES[tensor.datatype]).reshape(list(tensor.shape))
         for raw, tensor in zip(request.raw_input_contents, request.inputs, strict=True)
     ]
-    outputs = (arrays[0] + arrays[1], arrays[0] - arrays[1]) if request.model_name == "add" else arrays
+    if request.model_name == "add":
+        a, b = arrays
+        arrays = [a + b, a - b]
     answer = ModelInferResponse(model_name=request.model_name, model_version="1", id=request.id)
-    for number, array in enumerate(outputs):
+    for number, array in enumerate(arrays):
         answer.outputs.add(name=f"OUTPUT{number}", datatype=request.inputs[0].datatype, shape=array.shape)
         answer.raw_output_contents.append(array.tobytes())
     return answer
@@ -33,7 +37,7 @@ async def probe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main(probe_port: int, grpc_port: int) -> None:
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     handler = grpc.unary_unary_rpc_method_handler(
         infer,
         request_deserializer=ModelInferRequest.FromString,
