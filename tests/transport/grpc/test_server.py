@@ -1,12 +1,14 @@
 """What every engine behind the door has to do, seen through grpcio's own client."""
 
 import errno
+import gc
 import socket
 import threading
 import time
 from queue import SimpleQueue
 
 import grpc
+import psutil
 import pytest
 
 from dragoman.config import GrpcSettings
@@ -249,6 +251,18 @@ def test_a_message_over_the_limit_is_refused(over):
         answers = stream(live.channel())(iter([bytes(MIB + over)]), timeout=PATIENCE)
         assert refused(lambda: list(answers))[0] is Status.RESOURCE_EXHAUSTED
         assert live.good()
+
+
+def test_a_message_of_64_mebibytes_goes_there_and_back_and_leaves_nothing():
+    process = psutil.Process()
+    with serve(body_bytes=64 * MIB) as live:
+        assert live.unary("Echo", bytes(MIB)) == bytes(MIB)
+        before = process.memory_info().rss
+        for _ in range(4):
+            assert live.unary("Echo", bytes(64 * MIB)) == bytes(64 * MIB)
+        assert live.good()
+    gc.collect()
+    assert process.memory_info().rss - before < 192 * MIB  # four of them, there and back, are 512
 
 
 def test_metadata_beyond_the_limits_is_refused():
