@@ -28,7 +28,7 @@ bench: $(VENV)/.dev  ## our server beside a bare one, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 protos: $(VENV)/.dev  ## compile the definitions of gRPC's messages anew (a test says when they have changed)
-	@for folder in src/dragoman/protocols/*/protos; do \
+	@for folder in src/dragoman/protocols/*/protos src/dragoman/compat/kserve/protocol/grpc/protos; do \
 	  $(BIN)/python -m grpc_tools.protoc -I $$folder --include_imports --descriptor_set_out=$$folder.binpb \
 	    $$(cd $$folder && find * -name '*.proto' | sort) || exit 1; \
 	done

@@ -14,7 +14,8 @@ from dragoman.protocols.kserve_v2.messages import SCHEMA
 from tests.clients import pools
 
 PROTOCOLS = Path(dragoman.__file__).parent / "protocols"
-FOLDERS = sorted(PROTOCOLS.glob("*/protos"))
+KSERVE = Path(dragoman.__file__).parent / "compat" / "kserve" / "protocol" / "grpc"
+FOLDERS = sorted([*PROTOCOLS.glob("*/protos"), KSERVE / "protos"])
 #: Messages whose fields KServe numbers in its own way.
 KSERVE_S_OWN = {"RepositoryModelLoadRequest", "RepositoryModelUnloadRequest"}
 
@@ -79,6 +80,18 @@ def test_every_field_of_the_published_clients_is_ours_too(module, their_own):
             assert ours[number] == field, name
             checked += 1
     assert checked > 40
+
+
+def test_the_messages_of_kserve_s_api_are_kserve_s():
+    theirs = importlib.import_module("kserve.protocol.grpc.grpc_predict_v2_pb2")
+    ours = importlib.import_module("dragoman.compat.kserve.protocol.grpc.grpc_predict_v2_pb2")
+    for name, descriptor in messages_of(theirs.DESCRIPTOR):
+        found = fields(ours.SCHEMA.message(f"inference.{name}").DESCRIPTOR)
+        assert fields(descriptor).items() <= found.items(), name
+        if "." not in name:
+            assert getattr(ours, name).DESCRIPTOR.name == name
+    methods = theirs.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name
+    assert set(ours.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name) == set(methods)
 
 
 @pytest.mark.parametrize("module", ["tritonclient.grpc.service_pb2", "tritonclient.grpc.model_config_pb2"])

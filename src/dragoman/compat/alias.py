@@ -13,25 +13,39 @@ from types import ModuleType
 from typing import Final
 
 #: A name that user code imports, and the package behind it.
-SURFACES: Final[Mapping[str, str]] = {"ts": "dragoman.compat.ts"}
+SURFACES: Final[Mapping[str, str]] = {
+    "kserve": "dragoman.compat.kserve",
+    "kserve_storage": "dragoman.compat.kserve.storage",
+    "ts": "dragoman.compat.ts",
+}
 
 
 def install(name: str) -> None:
-    """Let ``import name`` find our package, before any other of that name. Does nothing the second time."""
+    """Let ``import name`` find our package, before any other of that name. Does nothing the second time.
+
+    A package that has something to do then has a function ``aliased``.
+    """
     real = importlib.import_module(SURFACES[name])
+    if callable(aliased := getattr(real, "aliased", None)):
+        aliased()
     missing: Mapping[str, str] = getattr(real, "NOT_HERE", {})
+    elsewhere: Mapping[str, str] = getattr(real, "ELSEWHERE", {})
     if not any(isinstance(finder, _Finder) and finder.name == name for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder(name, SURFACES[name], missing))
+        sys.meta_path.insert(0, _Finder(name, SURFACES[name], missing, elsewhere))
     if sys.modules.get(name) is not real:
         for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
             del sys.modules[module]
 
 
 class _Finder(MetaPathFinder):
-    """Answers for one name and everything below it. ``missing`` says why a module is not offered."""
+    """Answers for one name and everything below it. ``missing`` says why a module is not offered, ``elsewhere`` has
+    those that are not inside of the package.
+    """
 
-    def __init__(self, name: str, real: str, missing: Mapping[str, str]) -> None:
-        self.name, self._real, self._missing = name, real, missing
+    def __init__(
+        self, name: str, real: str, missing: Mapping[str, str], elsewhere: Mapping[str, str]
+    ) -> None:
+        self.name, self._real, self._missing, self._elsewhere = name, real, missing, elsewhere
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -41,7 +55,7 @@ class _Finder(MetaPathFinder):
         for name, reason in self._missing.items():
             if fullname == name or fullname.startswith(f"{name}."):
                 raise ImportError(f"{name} is not here: {reason}", name=fullname)
-        real = self._real + fullname[len(self.name) :]
+        real = self._elsewhere.get(fullname, self._real + fullname[len(self.name) :])
         found = importlib.util.find_spec(real)
         if found is None:
             return None

@@ -35,6 +35,10 @@ class Schema:
         """The class of a message, by its full name. Raises KeyError."""
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name))
 
+    def descriptor(self, file: str) -> Any:
+        """What one of the files defines. Raises KeyError."""
+        return self._pool.FindFileByName(file)
+
     def file_of(self, symbol: str) -> str | None:
         """The name of the file that defines a service, a method, a message, …; ``None`` if none does."""
         with contextlib.suppress(KeyError):

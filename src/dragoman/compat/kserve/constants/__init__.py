@@ -1,0 +1,1 @@
+"""KServe's constants, under the names that model files import."""

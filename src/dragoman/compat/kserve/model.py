@@ -1,0 +1,282 @@
+"""What a model is in KServe's API: a class with hooks that a server calls one after the other.
+
+::
+
+    body ──► preprocess ──► validate ──► predict | explain ──► postprocess ──► response
+
+Both of KServe's dialects are here; ``dialect`` says where one class can't be both.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Generator, Mapping
+from enum import Enum
+from time import perf_counter
+from typing import Any, Final
+
+from dragoman.compat.kserve import context, dialect, forwarding
+from dragoman.compat.kserve.calling import OwnThread, call_hook
+from dragoman.compat.kserve.constants.constants import PredictorProtocol
+from dragoman.compat.kserve.errors import InvalidInput
+from dragoman.compat.kserve.logging import trace_logger
+from dragoman.compat.kserve.metrics import times_of
+from dragoman.compat.kserve.predictor_config import PredictorConfig
+from dragoman.compat.kserve.protocol.infer_type import InferResponse
+
+Headers = Mapping[str, str] | None
+InferReturnValueTypes = dict[str, Any] | InferResponse | list[str]
+InferReturnType = InferReturnValueTypes | Awaitable[InferReturnValueTypes]
+
+
+class InferenceVerb(Enum):
+    """What is asked of a model."""
+
+    EXPLAIN = 1
+    PREDICT = 2
+    GENERATE = 3
+
+
+class Answer(int):
+    """A truth that may be awaited, for who asks ``if model.healthy()`` and who asks ``if await model.healthy()``."""
+
+    def __await__(self) -> Generator[None, None, bool]:
+        yield from ()
+        return bool(self)
+
+    def __repr__(self) -> str:
+        return repr(bool(self))
+
+
+class BaseKServeModel(ABC):
+    """What a server needs of whatever it calls a model."""
+
+    @abstractmethod
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ready = False
+        self.engine = False
+
+    def healthy(self) -> Any:
+        """Whether the model can answer. May be overridden, as a coroutine function as well; see ``is_healthy``."""
+        return self.ready if dialect.is_old() else Answer(bool(self.ready))
+
+    def load(self) -> bool:
+        """To be overridden: load what the model consists of, and set ``ready``."""
+        self.ready = True
+        return self.ready
+
+    def start(self) -> None:
+        """To be overridden: set up what the model needs while it is served."""
+        self.ready = True
+
+    async def start_engine(self) -> None:
+        """To be overridden, by models with ``engine = True``: start it."""
+        self.ready = True
+
+    def stop(self) -> None:
+        """To be overridden: give back what the model holds."""
+        self.ready = False
+
+    def stop_engine(self) -> None:
+        """To be overridden, by models with ``engine = True``: stop it."""
+        self.ready = False
+
+
+class InferenceModel(BaseKServeModel):
+    """A model that is called with a request."""
+
+    @abstractmethod
+    def __call__(self, body: Any, *more: Any, **named: Any) -> Any:
+        """The response to ``body``; KServe's two APIs have the verb and the headers in another order."""
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """To be overridden: ``[{"name": …, "datatype": …, "shape": […]}]``, for the model's metadata."""
+        return []
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """To be overridden: as ``get_input_types``."""
+        return []
+
+
+async def is_healthy(model: BaseKServeModel) -> bool:
+    """What the model says of itself, whichever dialect it was written in."""
+    answer = model.healthy()
+    return bool(await answer if inspect.isawaitable(answer) else answer)
+
+
+class _PredictorSetting:
+    """An attribute that KServe 0.13's models assign, and that is what the configuration says until then."""
+
+    def __init__(self, of_config: str, default: Any) -> None:
+        self._of_config = of_config
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self._default
+        if self._name in model.__dict__:
+            return model.__dict__[self._name]
+        config = model._config or context.get_predictor_config()
+        return self._default if config is None else getattr(config, self._of_config)
+
+    def __set__(self, model: Any, value: Any) -> None:
+        model.__dict__[self._name] = value
+
+
+class Model(InferenceModel):
+    """A model with hooks, each of which may be overridden by a function or a coroutine function.
+
+    The default ``predict`` asks the predictor, the default ``explain`` the explainer at ``explainer_host``. Where the
+    predictor is: what is assigned to ``predictor_host``, ``protocol``, ``timeout`` and ``use_ssl``, then the
+    ``predictor_config`` that was given, then the one of the server.
+    """
+
+    predictor_host = _PredictorSetting("predictor_host", None)
+    protocol = _PredictorSetting("predictor_protocol", PredictorProtocol.REST_V1.value)
+    timeout = _PredictorSetting("predictor_request_timeout_seconds", 600)
+    use_ssl = _PredictorSetting("predictor_use_ssl", False)
+    _config: PredictorConfig | None = None
+
+    def __init__(
+        self,
+        name: str,
+        predictor_config: PredictorConfig | bool | None = None,
+        return_response_headers: bool = False,
+    ) -> None:
+        """``return_response_headers`` is whether ``predict`` and ``postprocess`` take a dict for them as well."""
+        super().__init__(name)
+        if isinstance(predictor_config, bool):  # KServe 0.21 has nothing in between
+            return_response_headers = predictor_config
+        else:
+            self._config = predictor_config
+        self._thread: OwnThread | None = OwnThread()
+        self.explainer_host: str | None = None
+        self.enable_latency_logging = False
+        self.required_response_headers = return_response_headers
+
+    @property
+    def predictor_config(self) -> PredictorConfig | None:
+        """Where the predictor is and how it is asked; ``None`` if nobody has said."""
+        config = self._config or context.get_predictor_config()
+        assigned = {name: self.__dict__[name] for name in _ASSIGNED if name in self.__dict__}
+        if not assigned or (config is None and assigned.get("predictor_host") is None):
+            return config
+        return PredictorConfig(
+            self.predictor_host,
+            self.protocol.value if isinstance(self.protocol, PredictorProtocol) else self.protocol,
+            self.use_ssl,
+            self.timeout,
+            0 if config is None else config.predictor_request_retries,
+            False if config is None else config.predictor_health_check,
+        )
+
+    async def __call__(self, body: Any, verb: Any = InferenceVerb.PREDICT, headers: Any = None) -> Any:
+        """Pass a request through the hooks. ``verb`` and ``headers`` may be in either order.
+
+        Answers the response, in KServe 0.21's way together with the response's headers; see ``dialect``.
+        """
+        if not isinstance(verb, InferenceVerb):
+            verb, headers = (headers if isinstance(headers, InferenceVerb) else InferenceVerb.PREDICT), verb
+        response, response_headers = await self.answer(body, headers, verb)
+        return response if dialect.is_old() else (response, response_headers)
+
+    async def answer(self, body: Any, headers: Headers, verb: InferenceVerb) -> tuple[Any, dict[str, str]]:
+        """The response and its headers, whichever dialect is spoken."""
+        times, thread = times_of(self.name), self._thread
+        response_headers: dict[str, str] = {}
+        more = (response_headers,) if self.required_response_headers else ()
+        begun = perf_counter()
+        payload = self.validate(await call_hook(thread, self.preprocess, body, headers))
+        prepared = perf_counter()
+        times.preprocess.observe(prepared - begun)
+        if verb is InferenceVerb.EXPLAIN:
+            response = await call_hook(thread, self.explain, payload, headers)
+        elif verb is InferenceVerb.PREDICT:
+            response = await call_hook(thread, self.predict, payload, headers, *more)
+        else:
+            raise NotImplementedError(f"a model can predict and explain, not {verb.name.lower()}")
+        computed = perf_counter()
+        explains = verb is InferenceVerb.EXPLAIN
+        (times.explain if explains else times.predict).observe(computed - prepared)
+        response = await call_hook(thread, self.postprocess, response, headers, *more)
+        finished = perf_counter()
+        times.postprocess.observe(finished - computed)
+        if self.enable_latency_logging:
+            _trace(headers, explains, begun, prepared, computed, finished)
+        return response, response_headers
+
+    def validate(self, payload: Any) -> Any:
+        """What is a document must have a list where the protocol has one. Raises InvalidInput."""
+        if isinstance(payload, Mapping):
+            wanted = _LISTS.get(self.protocol)
+            if wanted is not None and wanted in payload and not isinstance(payload[wanted], list):
+                raise InvalidInput(f'Expected "{wanted}" to be a list')
+        return payload
+
+    async def preprocess(self, payload: Any, headers: Any = None) -> Any:
+        """To be overridden: from what the client sent (a dict over v1, an InferRequest over v2) to what ``predict``
+        takes, or to what the predictor is sent."""
+        return payload
+
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """To be overridden: infer. By default the predictor is asked.
+
+        Raises NotImplementedError where there is none, and what ``forwarding`` says where it does not answer.
+        """
+        config = self.predictor_config
+        if config is None:
+            missing = "predictor_host" if dialect.is_old() else "PredictorConfig"
+            raise NotImplementedError(f"Could not find {missing}.")
+        if not config.predictor_host:
+            raise NotImplementedError("Could not find predictor_host.")
+        return await forwarding.predict(config, self.name, payload, headers, response_headers)
+
+    async def explain(self, payload: Any, headers: Any = None) -> Any:
+        """To be overridden: explain. By default the explainer at ``explainer_host`` is asked, over v1."""
+        if self.explainer_host is None:
+            raise NotImplementedError("Could not find explainer_host.")
+        config = PredictorConfig(
+            self.explainer_host,
+            predictor_use_ssl=self.use_ssl,
+            predictor_request_timeout_seconds=self.timeout,
+            predictor_request_retries=getattr(self.predictor_config, "retries", 0),
+        )
+        return await forwarding.explain(config, self.name, payload, headers)
+
+    async def postprocess(self, result: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """To be overridden: from what ``predict`` gave to what the client gets."""
+        return result
+
+
+_ASSIGNED: Final = ("predictor_host", "protocol", "timeout", "use_ssl")
+#: What must be a list in a document, by the predictor's protocol.
+_LISTS: Final[Mapping[Any, str]] = {
+    PredictorProtocol.REST_V1.value: "instances",
+    PredictorProtocol.REST_V2.value: "inputs",
+    PredictorProtocol.REST_V1: "instances",
+    PredictorProtocol.REST_V2: "inputs",
+}
+
+
+def is_v2(protocol: PredictorProtocol) -> bool:
+    return protocol != PredictorProtocol.REST_V1
+
+
+def get_latency_ms(start: float, end: float) -> float:
+    """The milliseconds between two moments in seconds."""
+    return round((end - start) * 1000, 9)
+
+
+def _trace(
+    headers: Headers, explains: bool, begun: float, prepared: float, computed: float, finished: float
+) -> None:
+    request_id = headers.get("x-request-id", "N.A.") if headers else "N.A."
+    inner = get_latency_ms(prepared, computed)
+    trace_logger.info(
+        f"requestId: {request_id}, preprocess_ms: {get_latency_ms(begun, prepared)}, "
+        f"explain_ms: {inner if explains else 0}, predict_ms: {0 if explains else inner}, "
+        f"postprocess_ms: {get_latency_ms(computed, finished)}"
+    )

@@ -1,0 +1,1 @@
+"""Small things that model files take from ``kserve.utils``."""
