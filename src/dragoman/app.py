@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
-from dragoman.engine.control import Control
+from dragoman.engine.control import Control, Controls
 from dragoman.engine.desired import Ledger
 from dragoman.engine.engine import Engine
 from dragoman.engine.intake import Intake
@@ -38,7 +38,7 @@ from dragoman.transport import address
 from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.grpc.installed import installed as grpc_installed
-from dragoman.transport.http import HttpServer
+from dragoman.transport.http import Finder, HttpServer
 from dragoman.transport.origin import guard_from_browsers, guard_with_key, is_loopback
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.restricting import Restrictions, grpc_guard_of, guards_of
@@ -96,7 +96,7 @@ class App:
         self.router = Router(guards_of(self._restrictions.rest))
         self.engine: Engine
         self.manager: Manager
-        self.control: Control
+        self.control: Controls
         self.port = 0
         self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
@@ -118,20 +118,32 @@ class App:
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
         self.build_engine()
-        self.control = Control(self.engine, self.manager, self.settings, self.models, self._repository)
+        self.control = self.make_control()
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
         limits, compression = self.settings.limits, self.settings.server.compression
-        self._server = HttpServer(self.router.find, limits, access, compression=compression)
+        self._server = HttpServer(self.finder(), limits, access, compression=compression)
         if self.settings.server.grpc and grpc_installed():
             from dragoman.transport.grpc.server import GrpcServer
 
             routes = grpc_routes(self.engine, self.control)
             guard = grpc_guard_of(self._restrictions.grpc)
             self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
+
+    def make_control(self) -> Controls:
+        """Who changes what is loaded."""
+        return Control(self.engine, self.manager, self.settings, self.models, self._repository)
+
+    def finder(self) -> Finder:
+        """What finds the route of a request."""
+        return self.router.find
+
+    def more_metrics(self) -> bytes:
+        """What else ``/metrics`` has, in Prometheus' text format."""
+        return b""
 
     def build_engine(self) -> None:
         """Make the engine, and who changes its models. Needs the running event loop."""
@@ -278,7 +290,8 @@ class App:
 
     def _metrics(self, http: HttpRequest) -> None:
         if self._siblings is None:
-            http.respond(200, prometheus.render(self.engine.stats, self.in_flight), prometheus.CONTENT_TYPE)
+            text = prometheus.render(self.engine.stats, self.in_flight) + self.more_metrics()
+            http.respond(200, text, prometheus.CONTENT_TYPE)
             return
         task = asyncio.get_running_loop().create_task(self._gather_metrics(http, self._siblings))
         self._scrapes.add(task)
@@ -290,7 +303,8 @@ class App:
         except TimeoutError:  # a scrape that fails is better than counts that fall
             http.respond(503, b"the other processes' numbers did not come in time\n", "text/plain")
         else:
-            http.respond(200, prometheus.render(stats, in_flight), prometheus.CONTENT_TYPE)
+            text = prometheus.render(stats, in_flight) + self.more_metrics()
+            http.respond(200, text, prometheus.CONTENT_TYPE)
 
 
 def _sources(management: ManagementSettings) -> Sources | None:
@@ -305,7 +319,7 @@ def _sources(management: ManagementSettings) -> Sources | None:
     return Sources(store, parse_rules(management.allowed_urls, management.allowed_networks))
 
 
-def grpc_routes(engine: Engine, control: Control) -> "Routes":
+def grpc_routes(engine: Engine, control: Controls) -> "Routes":
     """Every gRPC method of the one port that has all of them."""
     from dragoman.protocols.grpc.health import Health
     from dragoman.protocols.grpc.reflection import Reflection
@@ -332,14 +346,17 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-async def serve(app: App, started: Callable[[App], None]) -> int:
-    """Run an app until a signal: the first drains, a second one stops at once. Returns the exit code."""
+async def serve(app: App, started: Callable[[App], None], stopping: asyncio.Event | None = None) -> int:
+    """Run an app until a signal: the first drains, a second one stops at once. Returns the exit code.
+
+    ``stopping`` is another way to stop it.
+    """
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     running = asyncio.create_task(_start(app, started))
-    first = asyncio.create_task(signals.get())
+    first = asyncio.create_task(_first_of(signals.get(), stopping))
     await asyncio.wait((running, first), return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()
@@ -348,15 +365,27 @@ async def serve(app: App, started: Callable[[App], None]) -> int:
         running.cancel()  # a signal while models load: nothing was accepted that they would answer
         await asyncio.wait((running,))
     log.info("stopping: every accepted request is answered first", extra={"in_flight": app.in_flight})
-    stopping = asyncio.create_task(app.stop())
+    ending = asyncio.create_task(app.stop())
     second = asyncio.create_task(signals.get())
-    await asyncio.wait((stopping, second), return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.done():
+    await asyncio.wait((ending, second), return_when=asyncio.FIRST_COMPLETED)
+    if not ending.done():
         log.warning("stopped at once by a second signal", extra={"in_flight": app.in_flight})
         return 128 + second.result()
-    stopping.result()
+    ending.result()
     second.cancel()
     return 0
+
+
+async def _first_of(signal: Coroutine[Any, Any, int], stopping: asyncio.Event | None) -> None:
+    """Returns when there is a signal, or when ``stopping`` is set."""
+    waiting = [asyncio.ensure_future(signal)]
+    if stopping is not None:
+        waiting.append(asyncio.ensure_future(stopping.wait()))
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 async def _start(app: App, started: Callable[[App], None]) -> None:

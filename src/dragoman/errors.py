@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Any
 
 
 class Code(Enum):
@@ -137,11 +138,15 @@ class InvalidOutput(ModelFailed):
 
 
 class PredictionFailed(ModelFailed):
-    """A handler's own word on its failure. ``status`` is the HTTP status it chose; 503 when it chose none."""
+    """A handler's own word on its failure. ``status`` is the HTTP status it chose; 503 when it chose none.
 
-    def __init__(self, message: str, status: int = 503) -> None:
+    ``detail`` is what FastAPI's HTTPException has for its answer's body, where the handler raised one.
+    """
+
+    def __init__(self, message: str, status: int = 503, detail: Any = None) -> None:
         super().__init__(message)
         self.status = status
+        self.detail = detail
 
 
 class StorageFailed(DragomanError):

@@ -12,12 +12,14 @@ from dragoman import __version__
 from dragoman.cli import (
     archive,
     check,
+    compat_path,
     config,
     crashes,
     demo,
     models,
     predict,
     routes,
+    run,
     serve,
     torchserve,
     tritonserver,
@@ -68,6 +70,8 @@ app.command(
     context_settings=tritonserver.CONTEXT,
     add_help_option=False,
 )(tritonserver.tritonserver)
+app.command("run", epilog=run.EXAMPLES, rich_help_panel=SERVING, context_settings=run.CONTEXT)(run.run)
+app.command("compat-path", epilog=compat_path.EXAMPLES, rich_help_panel=KNOWING)(compat_path.compat_path)
 app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive.archive)
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
 app.add_typer(models.models, name="models", rich_help_panel=ASKING)

@@ -20,14 +20,14 @@ SURFACES: Final[Mapping[str, str]] = {
 }
 
 
-def install(name: str) -> None:
+def install(name: str, dialect: str = "") -> None:
     """Let ``import name`` find our package, before any other of that name. Does nothing the second time.
 
-    A package that has something to do then has a function ``aliased``.
+    A package that has something to do then has a function ``aliased``, which is told as which version it shall speak.
     """
     real = importlib.import_module(SURFACES[name])
     if callable(aliased := getattr(real, "aliased", None)):
-        aliased()
+        aliased(dialect)
     missing: Mapping[str, str] = getattr(real, "NOT_HERE", {})
     elsewhere: Mapping[str, str] = getattr(real, "ELSEWHERE", {})
     if not any(isinstance(finder, _Finder) and finder.name == name for finder in sys.meta_path):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 
@@ -50,6 +50,35 @@ Dependents = Callable[[str], Sequence[str]]
 def no_dependents(name: str) -> Sequence[str]:
     """No model needs another one."""
     return ()
+
+
+class Controls(Protocol):
+    """Who changes what is loaded, and what clients may ask of it."""
+
+    @property
+    def mode(self) -> str:
+        """``none``, ``poll`` or ``explicit``: only with the last one clients may load and unload."""
+
+    async def start(self) -> None:
+        """Load what is there at the start."""
+
+    async def stop(self) -> None:
+        """Change nothing any more. Returns when nothing is being changed."""
+
+    async def close(self) -> None:
+        """Every model is gone."""
+
+    async def index(self) -> list[Record]:
+        """Every version that is known or could be loaded."""
+
+    def answers(self, record: Record) -> bool:
+        """Whether a loaded version answers at this moment."""
+
+    async def load(self, name: str, overrides: Overrides = NONE, who: str = "") -> None:
+        """Load a model. Raises DragomanError."""
+
+    async def unload(self, name: str, who: str = "", *, dependents: bool = False) -> None:
+        """Unload a model. Raises DragomanError."""
 
 
 class Control:

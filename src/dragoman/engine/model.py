@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from dragoman.config import ModelSettings
 from dragoman.engine.check import compile_check
@@ -26,6 +27,10 @@ log = logging.getLogger("dragoman.engine")
 DEFAULT_MAX_BATCH = 64
 
 
+#: What a model says that wants to see for itself.
+NOTHING_SAID: Final = Signature((), ())
+
+
 class Model:
     """A version that can answer. Made by the lifecycle once every instance has loaded."""
 
@@ -45,6 +50,8 @@ class Model:
         self.settings = settings
         self.stats = stats
         self.signature = pool.signature if pool.takes_requests else _signature(pool.signature, settings)
+        #: It is given what the client sent: see ``Runtime.takes_documents``.
+        self.takes_documents = pool.takes_documents
         self._pool = pool
         pool.metrics.connect(stats.metrics.take)
         self._clock = clock
@@ -55,7 +62,7 @@ class Model:
         self._labels = {"model": name, "version": version}
         self._scaling = asyncio.Lock()
         self._waking: asyncio.Task[None] | None = None
-        self._check = compile_check(name, self.signature)
+        self._check = compile_check(name, NOTHING_SAID if pool.takes_documents else self.signature)
         self._scheduler = _scheduler(self.signature, settings, pool, stats, clock, self._asleep)
         if pool.exits is not None:
             pool.exits.count_in(stats.exits)

@@ -83,6 +83,11 @@ class Runtime(ABC):
     #: The runtime takes several requests at once as they are, of whatever kind, instead of joined rows.
     takes_requests: ClassVar[bool] = False
 
+    #: The model takes what the client sent, body and headers, and knows itself what is right: its signature is for
+    #: people. A body is a BYTES tensor called ``body`` with the parameter ``content_type``, as it is the answer's
+    #: ``parameters`` that have its ``status``, ``headers`` and ``content_type``.
+    takes_documents: ClassVar[bool] = False
+
     def execute_requests(
         self, requests: Sequence[InferRequest], emit: Emit
     ) -> Sequence[InferResponse | DragomanError]:
@@ -100,6 +105,10 @@ class Runtime(ABC):
     ) -> Sequence[InferResponse | DragomanError]:
         """``execute_requests`` as a coroutine; only where ``concurrent`` is true."""
         raise NotImplementedError
+
+    def alive(self) -> bool:
+        """Whether it would answer now."""
+        return True
 
     #: The model is asked again and again about all requests that run: others join between two steps, one by one.
     continuous: bool = False

@@ -11,6 +11,7 @@ from dragoman.runtimes.base import Runtime
 
 #: What ``runtime`` may be in a ``model.toml``, and the class behind it.
 RUNTIMES: Final[Mapping[str, str]] = {
+    "kserve": "dragoman.runtimes.kserve:KServeRuntime",
     "lightgbm": "dragoman.runtimes.lightgbm:LightGBMRuntime",
     "onnx": "dragoman.runtimes.onnx:OnnxRuntime",
     "python": "dragoman.runtimes.python:PythonRuntime",

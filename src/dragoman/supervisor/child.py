@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, Final
 
@@ -36,12 +37,21 @@ INTERVAL: Final = 1.0
 PATIENCE: Final = 3.0
 
 
+#: Makes a change that another process was asked for: an action and a model's name. Raises what makes it impossible.
+Follow = Callable[[str, str], Awaitable[None]]
+#: Makes the app out of the parent's order.
+MakeApp = Callable[[Message, Settings, "Parent"], App]
+
+
 class Parent:
     """The parent, and behind it the other processes: an app's ``Siblings``."""
 
     def __init__(self, channel: Channel, serving: bool) -> None:
         self._channel = channel
         self._serving = serving
+        #: Makes a change that another process was asked for.
+        self.follow: Follow | None = None
+        self._following: set[asyncio.Task[None]] = set()
         self._go = asyncio.Event()
         self._app: App | None = None
         self._reported: Message = {}
@@ -58,14 +68,8 @@ class Parent:
         await self._go.wait()
 
     async def gather(self) -> tuple[Stats, int]:
-        serial = next(self._serials)
-        self._asked[serial] = asyncio.get_running_loop().create_future()
-        try:
-            self._channel.send("gather", serial=serial)
-            async with asyncio.timeout(PATIENCE):
-                answer = await self._asked[serial]
-        finally:
-            del self._asked[serial]
+        async with asyncio.timeout(PATIENCE):
+            answer = await self._ask("gather")
         stats = Stats()
         stats.add(answer["stats"])
         stats.started = answer["started"]
@@ -79,9 +83,37 @@ class Parent:
                     self._go.set()
                 case "collect":
                     self._channel.send("numbers", serial=message["serial"], **self._numbers())
-                case "merged" if asked := self._asked.get(message["serial"]):
+                case "merged" | "followed" if asked := self._asked.get(message["serial"]):
                     asked.set_result(message)
+                case "told":
+                    task = asyncio.create_task(self._follow(message))
+                    self._following.add(task)
+                    task.add_done_callback(self._following.discard)
         os._exit(ORPHANED)
+
+    async def tell(self, action: str, name: str) -> list[str]:
+        """A client has changed something here: returns when the others have followed, with what went wrong there."""
+        answer = await self._ask("tell", action=action, name=name)
+        failures: list[str] = answer["failures"]
+        return failures
+
+    async def _follow(self, message: Message) -> None:
+        failure = ""
+        try:
+            if self.follow is not None:
+                await self.follow(message["action"], message["name"])
+        except Exception as error:
+            failure = str(error)
+        self._channel.send("done", serial=message["serial"], failure=failure)
+
+    async def _ask(self, kind: str, **fields: Any) -> Message:
+        serial = next(self._serials)
+        self._asked[serial] = asyncio.get_running_loop().create_future()
+        try:
+            self._channel.send(kind, serial=serial, **fields)
+            return await self._asked[serial]
+        finally:
+            del self._asked[serial]
 
     async def report(self) -> None:
         """Send the numbers again and again: the parent keeps the last ones of a process that dies."""
@@ -102,7 +134,8 @@ class Parent:
         return {"stats": self._app.engine.stats.snapshot(), "in_flight": self._app.in_flight}
 
 
-async def _serve(sock: socket.socket) -> int:
+async def serve_child(sock: socket.socket, make: MakeApp, stopping: asyncio.Event | None = None) -> int:
+    """Serve what the parent says until it says stop. Returns the exit code."""
     channel = await Channel.open(sock)
     order = await channel.receive()
     if order is None:
@@ -112,8 +145,8 @@ async def _serve(sock: socket.socket) -> int:
     parent = Parent(channel, order["serving"])
     tasks = [asyncio.create_task(parent.listen()), asyncio.create_task(parent.report())]
     try:
-        app = App.serving(order["targets"], settings, parent)
-        code = await serve(app, lambda app: channel.send("serving"))
+        app = make(order, settings, parent)
+        code = await serve(app, lambda app: channel.send("serving"), stopping)
         parent.send_numbers()
     except ConfigError as error:
         channel.send("refused", message=str(error), hint=error.hint)
@@ -122,6 +155,10 @@ async def _serve(sock: socket.socket) -> int:
         task.cancel()
     await channel.close()
     return code
+
+
+def _named(order: Message, settings: Settings, parent: Parent) -> App:
+    return App.serving(order["targets"], settings, parent)
 
 
 def read_settings(document: dict[str, dict[str, Any]]) -> Settings:
@@ -157,7 +194,7 @@ def main() -> None:
         sys.path.insert(0, os.getcwd())  # for module:Class
     sock = socket.socket(fileno=descriptor)
     sock.set_inheritable(False)
-    sys.exit(run(_serve(sock)))
+    sys.exit(run(serve_child(sock, _named)))
 
 
 if __name__ == "__main__":

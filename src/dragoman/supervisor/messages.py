@@ -14,16 +14,24 @@ from typing import Any, Final
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
     # from the parent
     "serve": frozenset(
-        {"settings", "targets", "serving"}
-    ),  # first: what to serve, and whether others do already
+        {"settings", "targets", "serving", "changes"}
+    ),  # first: what to serve, whether others do already, and what clients have changed since they began
     "go": frozenset(),  # answers "loaded": every process has tried its models
     "collect": frozenset({"serial"}),  # asks for "numbers"
     "merged": frozenset({"serial", "stats", "in_flight", "started"}),  # answers "gather"
+    "told": frozenset({"serial", "action", "name"}),  # another process was asked for a change: make it, too
+    "followed": frozenset(
+        {"serial", "failures"}
+    ),  # answers "tell": every other process has made it, or failed
     # from a child
     "numbers": frozenset({"serial", "stats", "in_flight"}),  # serial 0: unasked
     "loaded": frozenset({"models"}),
     "serving": frozenset(),  # answers "go"
     "refused": frozenset({"message", "hint"}),  # the configuration makes no sense: nothing will be served
+    "tell": frozenset(
+        {"serial", "action", "name"}
+    ),  # a client has changed something here: let the others follow
+    "done": frozenset({"serial", "failure"}),  # answers "told": empty where it could be made
     "gather": frozenset({"serial"}),  # asks for the numbers of all processes
 }
 LARGEST: Final = 64 * 2**20

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from dragoman.config import Settings
 from dragoman.errors import ConfigError
-from dragoman.supervisor.process import Process
+from dragoman.supervisor.changes import Changes
+from dragoman.supervisor.process import Process, Program
 from dragoman.supervisor.totals import Totals
 from dragoman.transport import address
 from dragoman.transport.grpc.installed import installed
@@ -38,8 +39,11 @@ Models = list[dict[str, Any]]
 Present = Callable[[str, Models, str], None]
 
 
-def supervise(targets: list[str], settings: Settings, present: Present) -> int:
-    """Serve with ``settings.server.processes`` processes until a signal. Returns the exit code.
+def supervise(
+    targets: list[str], settings: Settings, present: Present, program: Program | None = None
+) -> int:
+    """Serve with ``settings.server.processes`` processes until a signal: ours, or ``program`` as often. Returns the
+    exit code.
 
     Raises ConfigError where a single process would, and what ``present`` raises, when all processes are gone.
     """
@@ -49,7 +53,8 @@ def supervise(targets: list[str], settings: Settings, present: Present) -> int:
         grpc = server.grpc and installed()
         grpc_port = _reserve(taken, server.host, server.grpc_listens, "--grpc-port") if grpc else 0
         server = replace(server, port=port, grpc=grpc, grpc_port=grpc_port)
-        return asyncio.run(Supervisor(targets, replace(settings, server=server), present).run())
+        supervisor = Supervisor(targets, replace(settings, server=server), present, program)
+        return asyncio.run(supervisor.run())
 
 
 def _reserve(taken: ExitStack, host: str, port: int, flag: str = "--port") -> int:
@@ -62,8 +67,12 @@ def _reserve(taken: ExitStack, host: str, port: int, flag: str = "--port") -> in
 class Supervisor:
     """Keeps the processes of one server. Its port must be a real one."""
 
-    def __init__(self, targets: list[str], settings: Settings, present: Present) -> None:
+    def __init__(
+        self, targets: list[str], settings: Settings, present: Present, program: Program | None = None
+    ) -> None:
         self._order = {"targets": targets, "settings": asdict(settings)}
+        self._program = program
+        self._changes = Changes()
         self._server = settings.server
         self._present = present
         self._totals = Totals()
@@ -135,7 +144,8 @@ class Supervisor:
     async def _live(self) -> tuple[int | None, str]:
         """The life of one process: its pid, and why it ended."""
         try:
-            process = await Process.start({**self._order, "serving": self._serving})
+            order = {**self._order, "serving": self._serving, "changes": self._changes.made}
+            process = await Process.start(order, self._program)
         except OSError as error:  # no memory, no process or no file is left
             if not self._serving:
                 raise
@@ -145,6 +155,7 @@ class Supervisor:
             process.signal(signal.SIGTERM)
         await self._listen(process)
         self._processes.remove(process)
+        self._changes.bury(process)
         self._totals.bury(process.pid)
         if self._stopping.is_set():
             self._failed |= process.code not in (0, -signal.SIGTERM)
@@ -170,6 +181,11 @@ class Supervisor:
                     task = asyncio.create_task(self._gather(process, message["serial"]))
                     self._gathering.add(task)
                     task.add_done_callback(self._gathering.discard)
+                case "tell":
+                    others = [each for each in self._processes if each is not process]
+                    self._changes.tell(process, message, others)
+                case "done":
+                    self._changes.done(process, message)
                 case "refused":
                     process.refusal = ConfigError(message["message"], message["hint"])
                 case "loaded":

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dragoman.errors import ConfigError
@@ -13,6 +14,16 @@ from dragoman.supervisor.messages import Channel, Message
 
 #: Seconds between the end of a process and of its words, whichever comes first.
 LAST_WORDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A user's program that serves when it is told to. The variable ``place`` tells it: the number of the socket that
+    it inherits, a colon, and its parent's pid."""
+
+    command: Sequence[str]
+    place: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Process:
@@ -27,15 +38,22 @@ class Process:
         self._channel = channel
 
     @classmethod
-    async def start(cls, order: Message) -> "Process":
-        """A new process that is told what to serve by a "serve" message."""
+    async def start(cls, order: Message, program: "Program | None" = None) -> "Process":
+        """A new process that is told what to serve by a "serve" message: ours, or the user's own program."""
         ours, theirs = socket.socketpair()
         with theirs:
+            fd, parent = theirs.fileno(), os.getpid()
+            if program is None:
+                command = [sys.executable, "-m", "dragoman.supervisor.child", str(fd), str(parent)]
+                environment = None
+            else:
+                command = [*program.command]
+                environment = {**os.environ, **program.environment, program.place: f"{fd}:{parent}"}
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "dragoman.supervisor.child", str(theirs.fileno()), str(os.getpid())),
+                *command,
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(fd,),
                 process_group=0,  # a terminal's Ctrl-C is for the parent, which passes it on once
             )
         channel = await Channel.open(ours)

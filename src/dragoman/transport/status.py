@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from dragoman.errors import Code, DragomanError, Overloaded
+from dragoman.errors import Code, DragomanError, Overloaded, PredictionFailed
 from dragoman.transport.request import Header, HttpRequest
 
 log = logging.getLogger("dragoman.transport")
@@ -38,7 +38,11 @@ REASONS: Final[dict[int, str]] = {status.value: status.phrase for status in HTTP
 
 
 def respond_error(request: HttpRequest, error: DragomanError) -> None:
-    """Answers with ``{"error": message}`` and the status of the error's code."""
+    """Answers with ``{"error": message}`` and the status of the error's code; with FastAPI's body and the model's own
+    status where the model has raised FastAPI's HTTPException."""
+    if isinstance(error, PredictionFailed) and error.detail is not None:
+        request.respond(error.status, orjson.dumps({"detail": error.detail}, default=str))
+        return
     request.respond(STATUS[error.code], error_body(error.message), headers=error_headers(error))
 
 

@@ -1,4 +1,5 @@
-"""A loaded copy of a model inside the server process: on the event loop if it is fast, else on a thread of its own.
+"""A loaded copy of a model inside the server process: on the event loop if it is fast or made of coroutines, else on a
+thread of its own.
 
 A thread takes batches from a SimpleQueue and hands outcomes back with one wake-up of the event loop for as many
 batches as are ready: there is no future, no executor and no task per request.
@@ -17,7 +18,7 @@ from dragoman.model_metrics import Value
 from dragoman.runtimes.base import Runtime
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
 from dragoman.types import InferRequest, InferResponse
-from dragoman.workers.execution import execute, execute_one
+from dragoman.workers.execution import execute, execute_concurrently, execute_one
 from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet, Reporter
 
@@ -66,6 +67,59 @@ class InlineInstance:
     def run_now(self, request: InferRequest) -> Outcome:
         """The outcome of one request, without a detour."""
         return execute_one(self.runtime, request)
+
+    def close(self, when_ended: Callable[[], None]) -> None:
+        self.runtime.close()
+        if self._reporter is not None:
+            self._reporter.close()
+        when_ended()
+
+
+class LoopInstance:
+    """Runs the coroutines of a ``concurrent`` model on the event loop, ``most`` batches side by side."""
+
+    memory = 0
+
+    def __init__(self, runtime: Runtime, loop: asyncio.AbstractEventLoop, metrics: Outlet, most: int) -> None:
+        self.runtime = runtime
+        self._loop = loop
+        self._most = most
+        self._reporter = _reporter(runtime, loop, metrics)
+        self._started = time.time()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def alive(self) -> bool:
+        return self.runtime.alive()
+
+    @property
+    def up(self) -> bool:
+        return not self._running
+
+    @property
+    def spare(self) -> bool:
+        return 0 < len(self._running) < self._most
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    @property
+    def report(self) -> InstanceReport:
+        return InstanceReport(0, self._started, ready=self.alive)
+
+    def watch(self, keeper: Keeper) -> None:
+        keeper.returned(self)
+
+    def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
+        task = self._loop.create_task(self._run(requests, done, emit))
+        self._running.add(task)
+
+    async def _run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
+        start = time.perf_counter()
+        outcomes = await execute_concurrently(self.runtime, requests, emit)
+        self._running.discard(asyncio.current_task())
+        done(outcomes, time.perf_counter() - start)
 
     def close(self, when_ended: Callable[[], None]) -> None:
         self.runtime.close()

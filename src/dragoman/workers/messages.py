@@ -174,8 +174,9 @@ def _describe(outcome: Outcome, data: "_Data") -> list[Any]:
     if isinstance(outcome, InferResponse):
         tensors = [data.describe(tensor) for tensor in outcome.outputs]
         return [outcome.model, outcome.version, outcome.id, outcome.parameters, tensors]
-    status = outcome.status if isinstance(outcome, PredictionFailed) else 0
-    return [outcome.code.value, outcome.message, status]
+    if isinstance(outcome, PredictionFailed):
+        return [outcome.code.value, outcome.message, outcome.status, outcome.detail]
+    return [outcome.code.value, outcome.message, 0, None]
 
 
 def _outcome(described: Any, data: memoryview) -> Outcome:
@@ -186,11 +187,11 @@ def _outcome(described: Any, data: memoryview) -> Outcome:
         return InferResponse(
             model, version, tuple([_tensor(item, data) for item in tensors]), id_, parameters
         )
-    code, message, status = described
+    code, message, status, detail = described
     if not isinstance(message, str):
         raise Damaged("an error of the wrong form")
     if status:
-        return PredictionFailed(message, status if 200 <= _integer(status) <= 599 else 500)
+        return PredictionFailed(message, status if 200 <= _integer(status) <= 599 else 500, detail)
     return _KINDS.get(Code(code).value, ModelFailed)(message)
 
 

@@ -20,15 +20,18 @@ from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
 from dragoman.types import Signature
 from dragoman.workers.crash import Exits
-from dragoman.workers.instance import InlineInstance, ThreadInstance
+from dragoman.workers.instance import InlineInstance, LoopInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
 from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
-USER_CODE: Final = frozenset({"python", "torchserve"})
+USER_CODE: Final = frozenset({"kserve", "python", "torchserve"})
 #: What the border between processes is made of.
 PROCESSES_WORK: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd", "pidfd_open"))
+
+#: Batches of a model made of coroutines that run side by side; one where it joins requests.
+SIDE_BY_SIDE: Final = 256
 
 T = TypeVar("T", bound=tuple[Any, ...])
 
@@ -56,6 +59,7 @@ class Pool:
         more: Callable[[], Awaitable[Closable]] | None = None,
         *,
         takes_requests: bool = False,
+        takes_documents: bool = False,
         exits: Exits | None = None,
         now: Now | None = None,
         metrics: Outlet | None = None,
@@ -65,6 +69,7 @@ class Pool:
         self.signature = signature
         self.instances = list(instances)
         self.takes_requests = takes_requests
+        self.takes_documents = takes_documents
         self.exits = exits  #: how its processes ended, where it has any
         self.now = now
         self.metrics = metrics or Outlet()
@@ -179,6 +184,7 @@ async def _start_processes(
         processes,
         more,
         takes_requests=kind.takes_requests,
+        takes_documents=kind.takes_documents,
         exits=plan.exits,
         metrics=plan.metrics,
         continuous=any(process.continuous for process in processes),
@@ -225,6 +231,20 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
     if takes_requests:  # its answers may come in parts
         return Pool(signature, [inline], takes_requests=True, metrics=metrics)
     return Pool(signature, [inline], now=inline.run_now, metrics=metrics)
+
+
+async def start_loaded(runtime: Runtime, max_batch: int = 0) -> Pool:
+    """A model made of coroutines that was loaded by whoever runs this process, on the event loop."""
+    metrics = Outlet()
+    most = 1 if max_batch > 1 else SIDE_BY_SIDE
+    instance = LoopInstance(runtime, asyncio.get_running_loop(), metrics, most)
+    return Pool(
+        runtime.signature,
+        [instance],
+        takes_requests=runtime.takes_requests,
+        takes_documents=runtime.takes_documents,
+        metrics=metrics,
+    )
 
 
 async def _all(load: Callable[[], Coroutine[Any, Any, T]], times: int) -> list[T]:

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from dragoman.errors import ConfigError
 from dragoman.model_metrics import Value
 from dragoman.tensors import Buffer
 from dragoman.types import InferRequest
@@ -80,6 +81,7 @@ class Worker:
         label: str,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        _refuse_inside_a_worker()
         self._listener = listener
         self._loop = loop
         self._cause: Cause | None = None
@@ -373,3 +375,14 @@ class Worker:
         if not self._gone:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
+
+
+def _refuse_inside_a_worker() -> None:
+    """Raises ConfigError where a model's own code starts a server with models: such a program would start itself again
+    and again."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None and spec.name == "dragoman.workers.child":
+        raise ConfigError(
+            "a server is started while a model's file is imported by its own worker process",
+            hint='put what starts it under: if __name__ == "__main__":',
+        )

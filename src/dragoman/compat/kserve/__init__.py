@@ -83,9 +83,9 @@ _CLUSTER: Final = (
 )
 
 
-def aliased() -> None:
-    """What happens when the package gets the name ``kserve``: it speaks as the current one does."""
-    dialect.choose("0.21")
+def aliased(wanted: str = "") -> None:
+    """What happens when the package gets the name ``kserve``: it speaks as the current one does, or as is wanted."""
+    dialect.choose("0.13" if wanted == "0.13" else "0.21")
 
 
 def __getattr__(name: str) -> Any:

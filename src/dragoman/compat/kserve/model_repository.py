@@ -1,6 +1,7 @@
 """The models that a server has, by name; to be overridden by who loads them on demand."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,19 @@ MODEL_MOUNT_DIRS: Final = "/mnt/models"
 class ModelRepository:
     """A dict with the words that KServe has for it. ``load`` and ``load_model`` are there to be overridden."""
 
+    _watcher: Callable[[], object] | None = None
+
     def __init__(self, models_dir: str = MODEL_MOUNT_DIRS) -> None:
         self.models: dict[str, Any] = {}
         self.models_dir = models_dir
+
+    def watch(self, watcher: Callable[[], object] | None) -> None:
+        """Tell a server whenever there are other models than before."""
+        self._watcher = watcher
+
+    def _changed(self) -> None:
+        if self._watcher is not None:
+            self._watcher()
 
     def load_models(self) -> None:
         """Call ``load_model`` for every folder in ``models_dir``."""
@@ -44,10 +55,12 @@ class ModelRepository:
     def update(self, model: BaseKServeModel, name: str | None = None) -> None:
         """Add a model, or put it in the place of the one of that name. ``name`` is another than its own."""
         self.models[name or model.name] = model
+        self._changed()
 
     def update_handle(self, name: str, model_handle: Any) -> None:
         """Add a handle of Ray that is called as a model is."""
         self.models[name] = model_handle
+        self._changed()
 
     def load(self, name: str) -> Any:
         """To be overridden: load a model and ``update`` it."""
@@ -64,3 +77,4 @@ class ModelRepository:
             stop()
         if getattr(model, "engine", False) is True:
             model.stop_engine()
+        self._changed()

@@ -1,11 +1,16 @@
-"""The KServe v1 protocol over HTTP: list, ready and predict. Thin: the codec knows the wire, the engine the models."""
+"""The KServe v1 protocol over HTTP: list, ready, predict and explain. Thin: the codecs know the wire, the engine the
+models."""
+
+from functools import partial
 
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Headers
-from dragoman.errors import DragomanError, NotFound, NotReady
-from dragoman.protocols.kserve_v1 import codec
+from dragoman.errors import DragomanError, NotFound, NotReady, Unsupported
+from dragoman.protocols.kserve_v1 import codec, documents
+from dragoman.protocols.kserve_v1.answering import DocumentAnswer
+from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
@@ -16,20 +21,26 @@ DIALECT = "v1"
 
 
 class Http:
-    """Handlers over one engine."""
+    """Handlers over one engine. ``events`` says how answers to CloudEvents look."""
 
-    def __init__(self, engine: Engine, limits: LimitSettings) -> None:
+    def __init__(self, engine: Engine, limits: LimitSettings, events: Style = Style()) -> None:  # noqa: B008
         self._engine = engine
         self._limits = limits
+        self._events = events
 
     def add_routes(self, router: Router) -> None:
         router.add(("GET",), "/v1/models", self.models, operation="metadata")
         router.add(("GET",), "/v1/models/{}", self.model, permit=False, operation="health")
         router.add(("POST",), "/v1/models/{}:predict", self.predict, operation="inference")
+        explain = partial(self.ask_document, verb="explain")
+        router.add(("POST",), "/v1/models/{}:explain", explain, operation="inference")
 
     def predict(self, http: HttpRequest) -> None:
         """One prediction: the answer is written when the model has it, perhaps before this returns."""
         model = self._find(http, http.header)
+        if model.takes_documents:
+            self._ask_document(http, model, "predict")
+            return
         try:
             request = codec.decode_predict(
                 model.name, model.version, http.body, model.signature, max_depth=self._limits.json_depth
@@ -47,6 +58,34 @@ class Http:
         entry = model.infer(request, reply, DIALECT)
         if entry is not None:
             http.on_disconnect = entry.cancel
+
+    def ask_document(self, http: HttpRequest, verb: str) -> None:
+        """Ask a model that takes what the client sent. Raises Unsupported for one that has only predictions."""
+        model = self._find(http, http.header)
+        if not model.takes_documents:
+            error = Unsupported(f"model {model.name!r} does not explain its predictions")
+            model.stats.answers[DIALECT, error.code.value] += 1
+            raise error
+        self._ask_document(http, model, verb)
+
+    def _ask_document(self, http: HttpRequest, model: Model, verb: str) -> None:
+        headers = http.notes.get(DIALECT)
+        if headers is None:
+            headers = http.notes[DIALECT] = documents.decode_headers(http.raw_headers())
+        content_type = headers.get("content-type", "")
+        depth = self._limits.json_depth
+        try:
+            request, event = documents.decode_document(
+                model.name, model.version, http.body, content_type, headers, verb, max_depth=depth
+            )
+        except DragomanError as error:
+            model.stats.answers[DIALECT, error.code.value] += 1
+            raise
+        answer = DocumentAnswer(http, model.name, event, self._events)
+        entry = model.infer(request, answer.reply, DIALECT)
+        if entry is not None and not entry.answered:
+            answer.entry = entry
+            http.on_disconnect = answer.lost
 
     def models(self, http: HttpRequest) -> None:
         http.respond(200, codec.encode_models(self._engine.registry.names()))

@@ -83,6 +83,8 @@ class Grpc:
             if not isinstance(outcome, InferResponse):
                 fail(call, outcome)
             elif outcome.final:
+                if model.takes_documents and (headers := outcome.parameters.pop("headers", None)):
+                    call.trailing = [(name.lower(), str(value)) for name, value in headers.items()]
                 call.respond(grpc_codec.encode_infer(outcome, asked.classes, model.signature))
             else:
                 if entry is not None:
@@ -115,6 +117,8 @@ class Grpc:
             if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
                 ends = self._engine.clock.time() + timeout / 1e6
                 deadline = ends if deadline is None else min(ends, deadline)
+        if model.takes_documents:
+            request.parameters |= {"headers": call.metadata, "transport": "grpc"}
         request.deadline = deadline
         return model, asked
 

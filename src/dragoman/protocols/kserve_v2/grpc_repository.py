@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from dragoman.engine.control import Control
+from dragoman.engine.control import Controls
 from dragoman.protocols.kserve_v2 import grpc_codec, repository
 from dragoman.protocols.kserve_v2.messages import SERVICE, message
 from dragoman.transport.grpc.call import Call, Handler, Shape
@@ -22,7 +22,7 @@ Answer = Callable[[Call, Any], Awaitable[Any]]
 class RepositoryGrpc:
     """Handlers over one control."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Controls) -> None:
         self._control = control
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -5,9 +5,9 @@ from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
 from dragoman.engine.registry import Headers
-from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound
+from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
-from dragoman.scheduling.scheduler import Outcome
+from dragoman.scheduling.scheduler import Entry, Outcome
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import respond_error
@@ -56,16 +56,28 @@ class Http:
             if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
                 request.deadline = self._engine.clock.time() + timeout / 1e6
 
+        if model.takes_documents:
+            parameters["headers"] = headers_of(http)
+
         def reply(outcome: Outcome) -> None:
             if not isinstance(outcome, InferResponse):
                 respond_error(http, outcome)
                 return
+            if not outcome.final:
+                if entry is not None:
+                    entry.cancel()
+                respond_error(http, Unsupported("the answer comes in parts, which POST .../infer can't have"))
+                return
+            own = outcome.parameters.pop("headers", None) if model.takes_documents else None
+            headers = list(own.items()) if own else []
             buffers, json_length = codec.encode_infer(outcome, wanted, model.signature)
             if json_length is None:
-                http.respond(200, buffers[0], compress=True)
+                http.respond(200, buffers[0], headers=headers, compress=True)
             else:
-                headers = [("Inference-Header-Content-Length", str(json_length))]
+                headers.append(("Inference-Header-Content-Length", str(json_length)))
                 http.respond(200, buffers, "application/octet-stream", headers, compress=True)
+
+        entry: Entry | None = None
 
         try:
             entry = model.infer(request, reply, DIALECT)
@@ -113,6 +125,16 @@ class Http:
         except NotFound as error:
             self._engine.refuse(DIALECT, error)
             raise
+
+
+def headers_of(http: HttpRequest) -> dict[str, str]:
+    """The request's headers as a model sees them. Shared by requests with the same head: not to be changed."""
+    headers: dict[str, str] | None = http.notes.get(DIALECT)
+    if headers is None:
+        pairs = http.raw_headers()
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+        http.notes[DIALECT] = headers
+    return headers
 
 
 def _names(http: HttpRequest) -> tuple[str, str]:

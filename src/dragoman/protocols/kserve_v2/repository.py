@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from dragoman.engine.control import Control
+from dragoman.engine.control import Controls
 from dragoman.engine.lifecycle import Record, State
 from dragoman.errors import (
     DragomanError,
@@ -108,7 +108,7 @@ def named_repository() -> Unsupported:
     return Unsupported("'repository_name' specification is not supported")
 
 
-async def load(control: Control, name: str, overrides: Overrides, who: str) -> None:
+async def load(control: Controls, name: str, overrides: Overrides, who: str) -> None:
     """Load a model. Raises DragomanError, in Triton's words."""
     try:
         await control.load(name, overrides, who)
@@ -116,7 +116,7 @@ async def load(control: Control, name: str, overrides: Overrides, who: str) -> N
         raise _in_its_words(name, error) from error
 
 
-async def unload(control: Control, name: str, dependents: bool, who: str) -> None:
+async def unload(control: Controls, name: str, dependents: bool, who: str) -> None:
     """Unload a model. Raises DragomanError, in Triton's words."""
     try:
         await control.unload(name, who, dependents=dependents)

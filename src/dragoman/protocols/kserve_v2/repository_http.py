@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from dragoman.config import LimitSettings
-from dragoman.engine.control import Control
+from dragoman.engine.control import Controls
 from dragoman.protocols.kserve_v2 import metadata, repository
 from dragoman.transport.request import Guard, HttpRequest
 from dragoman.transport.router import Router
@@ -17,7 +17,7 @@ OPERATION: Final = "model-repository"
 class RepositoryHttp:
     """Handlers over one control. ``guard`` is asked before anything is changed."""
 
-    def __init__(self, control: Control, limits: LimitSettings, guard: Guard) -> None:
+    def __init__(self, control: Controls, limits: LimitSettings, guard: Guard) -> None:
         self._control = control
         self._depth = limits.json_depth
         self._guard = guard

@@ -52,6 +52,7 @@ class Call(Protocol):
     deadline: float | None  #: when the client's patience ends, on the same clock
     on_cancel: Callable[[], None] | None  #: called once if nobody waits any more before the call has ended
     on_sent: Callable[[], None] | None  #: called whenever all that was sent is on its way
+    trailing: Sequence[tuple[str, str]]  #: metadata that goes with the call's end; names in lower case
 
     @property
     def method(self) -> str:
@@ -67,6 +68,10 @@ class Call(Protocol):
 
     def header(self, name: bytes) -> str | None:
         """The value of the first metadata with this (lower-case) name; none of those whose names end in ``-bin``."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """All metadata that is text; of several with one name the last."""
 
     def respond(self, message: Message) -> None:
         """Answer with one message, and be done. Ignored when nobody waits any more, like all that follows."""

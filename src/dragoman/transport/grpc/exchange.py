@@ -8,7 +8,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from grpc._cython import cygrpc
@@ -37,7 +37,8 @@ class Exchange:
     __slots__ = (
         "_begun", "_core", "_deliver", "_details", "_last", "_metadata", "_progress", "_queue", "_route", "_server",
         "_state", "_stopping", "_writing",
-        "arrived", "deadline", "message", "on_cancel", "on_sent", "permitted", "received", "sent", "status", "unsent",
+        "arrived", "deadline", "message", "on_cancel", "on_sent", "permitted", "received", "sent", "status", "trailing",
+        "unsent",
     )  # fmt: skip
 
     def __init__(self, server: "GrpcServer", event: Any, route: Route) -> None:
@@ -60,6 +61,7 @@ class Exchange:
         self.received = self.sent = self.unsent = 0  #: bytes
         self.on_cancel: Callable[[], None] | None = None
         self.on_sent: Callable[[], None] | None = None
+        self.trailing: Sequence[tuple[str, str]] = ()
         left = event.call_details.deadline - time.time()  # the core's clock is the wall's
         self.deadline = self.arrived + left if left < 1e9 else None
 
@@ -81,6 +83,10 @@ class Exchange:
             if key == wanted and isinstance(value, str):
                 return value
         return None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {key: value for key, value in self._metadata if isinstance(value, str)}
 
     def respond(self, message: Message) -> None:
         if self._state != _OPEN:
@@ -241,7 +247,7 @@ class Exchange:
         self._state = _ENDED
         self.status = status
         head = () if self._begun else _HEAD
-        last = cygrpc.SendStatusFromServerOperation(None, int(status), text, _NOTHING)
+        last = cygrpc.SendStatusFromServerOperation(tuple(self.trailing) or None, int(status), text, _NOTHING)
         self._start((*head, *before, last), self.on_finished)
 
     def _start(self, operations: tuple[Any, ...], tag: Callable[[Any], None]) -> None:

@@ -4,7 +4,7 @@ import logging
 import secrets
 from typing import Final
 
-from dragoman.errors import Code, DragomanError
+from dragoman.errors import Code, DragomanError, PredictionFailed
 from dragoman.transport.grpc.call import Call, Status
 
 log = logging.getLogger("dragoman.transport")
@@ -28,10 +28,29 @@ STATUS: Final[dict[Code, Status]] = {
     Code.INTERNAL: Status.INTERNAL,
 }
 
+#: What a model means that raises FastAPI's HTTPException with one of these.
+_RAISED: Final[dict[int, Status]] = {
+    401: Status.UNAUTHENTICATED,
+    403: Status.PERMISSION_DENIED,
+    404: Status.NOT_FOUND,
+    409: Status.ABORTED,
+    429: Status.RESOURCE_EXHAUSTED,
+    501: Status.UNIMPLEMENTED,
+    503: Status.UNAVAILABLE,
+    504: Status.DEADLINE_EXCEEDED,
+}
+
 
 def fail(call: Call, error: DragomanError) -> None:
-    """End the call with the status of the error's code."""
+    """End the call with the status of the error's code, or of the HTTP status that the model has raised."""
+    if isinstance(error, PredictionFailed) and error.detail is not None:
+        call.fail(_RAISED.get(error.status, _class_of(error.status)), error.message)
+        return
     call.fail(STATUS[error.code], error.message)
+
+
+def _class_of(status: int) -> Status:
+    return Status.INVALID_ARGUMENT if 400 <= status < 500 else Status.INTERNAL
 
 
 def fail_unexpected(call: Call, error: Exception) -> None:
