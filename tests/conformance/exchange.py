@@ -130,8 +130,18 @@ def send(port: int, request: bytes, *, head_only: bool = False) -> Answer:
                 while line := stream.readline().decode().rstrip("\r\n"):
                     name, _, value = line.partition(":")
                     headers[name.lower()] = value.strip()
+            if headers.get("transfer-encoding") == "chunked":
+                return Answer(version, status, reason, headers, _read_chunks(stream))
             size = 0 if head_only else int(headers["content-length"])
             return Answer(version, status, reason, headers, stream.read(size))
+
+
+def _read_chunks(stream: Any) -> bytes:
+    body = b""
+    while size := int(stream.readline(), 16):
+        body += stream.read(size)
+        stream.readline()
+    return body
 
 
 def differences(answer: Answer, expected: dict[str, Any]) -> list[str]:

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.grpc import test_exchanges as grpc
+from tests.conformance.kserve_api import test_exchanges as kserve_api
 from tests.conformance.test_exchanges import ALL, IDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
-CASES = [case for _, case in (*ALL, *grpc.ALL)]
+PROGRAM = [(case.id, case) for case in kserve_api.ALL]
+CASES = [case for _, case in (*ALL, *grpc.ALL, *PROGRAM)]
 #: A test that shows a difference which no recorded exchange can says so: ``# row: name, name``.
 NAMED = [
     name
     for path in (
         *Path(__file__).parent.glob("grpc/test_*.py"),
+        *Path(__file__).parent.glob("kserve_api/test_*.py"),
         Path(__file__).parents[1] / "test_grpc_bombs.py",
     )
     for names in re.findall(r"^ +# row: (.+)$", path.read_text("utf-8"), re.MULTILINE)
@@ -23,7 +26,7 @@ NAMED = [
 ROWS = re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[*IDS, *grpc.IDS])
+@pytest.mark.parametrize("case", CASES, ids=[*IDS, *grpc.IDS, *(name for name, _ in PROGRAM)])
 def test_a_difference_has_its_row(case):
     assert set(case.rows) <= set(ROWS)
 

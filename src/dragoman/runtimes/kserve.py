@@ -334,6 +334,10 @@ def _to_failure(error: BaseException, payload: Any, request: InferRequest) -> Dr
         key = error.args[0]
         if key in _KEYS and key not in payload:
             return InvalidInput(f"the request has no {key!r}: expected a JSON object with it")
+    missed = getattr(payload, "missed", "")
+    if missed and isinstance(error, _STUMBLES):
+        names = ", ".join(repr(tensor.name) for tensor in request.inputs) or "none"
+        return InvalidInput(f"the model needs the input {missed!r}, got {names}")
     if _document(request) is not None and not isinstance(payload, dict) and isinstance(error, _STUMBLES):
         kind = "bytes" if isinstance(payload, bytes) else type(payload).__name__
         return InvalidInput(f"the model can't take this body: expected a JSON object, got {kind}")

@@ -46,21 +46,23 @@ class RepositoryGrpc:
     async def load(self, call: Call, request: Any) -> Any:
         """Load a model, or load it again: as it is in the repository, or with another configuration or other files."""
         overrides = repository.read_load(_parameters(request), _read)
-        await repository.load(self._control, request.model_name, overrides, _who(call))
-        return message("RepositoryModelLoadResponse")()
+        name = _name(request)
+        await repository.load(self._control, name, overrides, _who(call))
+        return message("RepositoryModelLoadResponse")(model_name=name, isLoaded=True)
 
     async def unload(self, call: Call, request: Any) -> Any:
         """Unload a model: what it has accepted is still answered."""
         dependents = repository.read_unload(_parameters(request))
-        await repository.unload(self._control, request.model_name, dependents, _who(call))
-        return message("RepositoryModelUnloadResponse")()
+        name = _name(request)
+        await repository.unload(self._control, name, dependents, _who(call))
+        return message("RepositoryModelUnloadResponse")(model_name=name, isUnloaded=True)
 
     def _answering(self, kind: Any, answer: Answer) -> Handler:
         """A handler that answers later. It goes on when its client has gone: a change is made as a whole."""
 
         async def answered(call: Call, request: Any) -> None:
             try:
-                if request.repository_name:
+                if request.repository_name and getattr(request, "model_name", "-"):
                     raise repository.named_repository()
                 call.respond((await answer(call, request)).SerializeToString())
             except Exception as error:
@@ -73,6 +75,12 @@ class RepositoryGrpc:
             task.add_done_callback(self._tasks.discard)
 
         return handle
+
+
+def _name(request: Any) -> str:
+    """The model's name: KServe's clients write it where Triton's write a repository's."""
+    name: str = request.model_name or request.repository_name
+    return name
 
 
 def _parameters(request: Any) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class InferRequest:
     """``raw_inputs`` are the data of the inputs in their order, as they are on a wire."""
 
     _use_raw_outputs = False
+    #: The input that a model looked for last and that isn't there: it may explain why the model fails then.
+    missed = ""
 
     def __init__(
         self,
@@ -188,7 +190,12 @@ class InferRequest:
         return pandas.concat(frames, axis=1)
 
     def get_input_by_name(self, name: str) -> InferInput | None:
-        return next((tensor for tensor in self.inputs if tensor.name == name), None)
+        """The input of that name, or ``None``."""
+        for tensor in self.inputs:
+            if tensor.name == name:
+                return tensor
+        self.missed = name
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         return {
