@@ -8,9 +8,10 @@ import numpy as np
 from dragoman.compat.kserve import dialect
 from dragoman.compat.kserve.errors import InvalidInput
 from dragoman.compat.kserve.protocol.contents import get_content
-from dragoman.compat.kserve.protocol.infer_request import RequestedOutput, set_raw
+from dragoman.compat.kserve.protocol.infer_request import set_raw
 from dragoman.compat.kserve.protocol.infer_tensor import ONLY_RAW, InferTensor, told
 from dragoman.compat.kserve.protocol.parameters import to_grpc_parameters, to_http_parameters
+from dragoman.compat.kserve.protocol.requested_output import RequestedOutput
 from dragoman.compat.kserve.protocol.writing import (
     Rest,
     is_any_raw,
