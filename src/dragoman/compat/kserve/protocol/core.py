@@ -72,7 +72,7 @@ def to_core(response: InferResponse, version: str = "") -> CoreResponse:
 
 def _tensor(output: InferOutput) -> Tensor:
     array, datatype = output._array, output._datatype
-    if array is None:
+    if array is None or output._list is not None:
         array = _array(output)
     if list(array.shape) != output._shape:
         array = _shaped(array, output)

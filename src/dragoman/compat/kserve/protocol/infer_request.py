@@ -28,12 +28,21 @@ from dragoman.compat.kserve.protocol.writing import (
     write_rest,
 )
 from dragoman.compat.need import need
+from dragoman.types import Array
 
 
 class InferInput(InferTensor):
     """One input of a request."""
 
     kind = "input"
+
+    def set_data_from_numpy(self, input_tensor: Array, binary_data: bool = True) -> None:
+        """Take the data of an array, as they are now. ``binary_data`` is whether they are to travel as raw bytes.
+
+        Raises InferenceError where the array has not the input's datatype or shape, and for bytes that are to be
+        JSON and are no text.
+        """
+        self.take(input_tensor, binary_data)
 
 
 class InferRequest:
