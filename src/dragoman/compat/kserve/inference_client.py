@@ -8,7 +8,7 @@ from dragoman.compat.need import need
 _PLACES: Final = {
     "InferenceGRPCClient": ("dragoman.compat.kserve.grpc_client", "grpcio"),
     "InferenceRESTClient": ("dragoman.compat.kserve.rest_client", "httpx"),
-    "RESTConfig": ("dragoman.compat.kserve.rest_client", "httpx"),
+    "RESTConfig": ("dragoman.compat.kserve.rest_config", "httpx"),
     "USE_CLIENT_DEFAULT": ("dragoman.compat.kserve.grpc_client", "grpcio"),
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dragoman.compat.kserve import dialect
-from dragoman.compat.kserve.model import Answer, BaseKServeModel, is_healthy
+from dragoman.compat.kserve.base_model import Answer, BaseKServeModel, is_healthy
 
 #: Where Kubernetes mounts models.
 MODEL_MOUNT_DIRS: Final = "/mnt/models"

@@ -3,6 +3,7 @@
 Code that catches what the library raises still does; a server that lets them through knows what to answer.
 """
 
+from types import new_class
 from typing import Any, Final, cast
 
 from dragoman import errors as kinds
@@ -52,8 +53,7 @@ def kind_of_code(code: str) -> type[kinds.DragomanError]:
 
 def blame(error: Exception, kind: type[kinds.DragomanError], message: str) -> kinds.DragomanError:
     """The error as one that is of ``kind``, too. ``message`` is for our client: no address of the peer in it."""
-    bases: tuple[type, ...] = (kind, type(error))
-    both: Any = type(f"{kind.__name__}{type(error).__name__}", bases, {})
+    both: Any = new_class(f"{kind.__name__}{type(error).__name__}", (kind, type(error)))
     made: Any = both.__new__(both)
     made.__dict__.update(error.__dict__)
     made.args = error.args

@@ -1,9 +1,7 @@
 """Asks a server over REST, in v1 or v2. Needs httpx, and is imported when a client is first wanted."""
 
 import asyncio
-import ssl
 from collections.abc import Mapping, MutableMapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,45 +10,17 @@ import httpx
 import orjson
 
 from dragoman import errors as kinds
-from dragoman.compat.kserve.constants.constants import INFERENCE_CONTENT_LENGTH_HEADER, PredictorProtocol
+from dragoman.compat.kserve.constants.constants import INFERENCE_CONTENT_LENGTH_HEADER
 from dragoman.compat.kserve.errors import InvalidInput, UnsupportedProtocol
 from dragoman.compat.kserve.logging import trace_logger
 from dragoman.compat.kserve.peers import blame, kind_of_status
 from dragoman.compat.kserve.protocol.infer_type import InferRequest, InferResponse
+from dragoman.compat.kserve.rest_config import RESTConfig, trust
 
 #: Seconds before a connection is tried again; twice as many each time.
 _FIRST_WAIT: Final = 0.1
 _LONGEST_WAIT: Final = 1.0
 Headers = Mapping[str, str] | None
-
-
-class RESTConfig:
-    """``timeout`` is for a call in full, in seconds; ``None`` is none. ``retries`` is how often a connection is tried
-    again. ``verify`` is a file or folder of certificates to trust, a context, or false for anybody; ``cert`` a file
-    of our own, or (file, key), or (file, key, password). Whoever brings a ``transport`` sees to TLS himself.
-    """
-
-    def __init__(
-        self,
-        transport: httpx.AsyncBaseTransport | None = None,
-        protocol: str | PredictorProtocol = "v1",
-        retries: int = 3,
-        http2: bool = False,
-        timeout: Any = 60,
-        cert: Any = None,
-        verify: str | bool | ssl.SSLContext = True,
-        auth: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.transport = transport
-        self.protocol = protocol.value if isinstance(protocol, PredictorProtocol) else protocol
-        self.retries = retries
-        self.http2 = http2
-        self.timeout = timeout
-        self.cert = cert
-        self.verify = verify
-        self.auth = auth
-        self.verbose = verbose
 
 
 class InferenceRESTClient:
@@ -65,7 +35,7 @@ class InferenceRESTClient:
             http2=self._config.http2,
             timeout=self._config.timeout,
             auth=self._config.auth,
-            verify=_trust(self._config),
+            verify=trust(self._config),
         )
 
     async def infer(
@@ -198,23 +168,6 @@ class InferenceRESTClient:
     def _tell(self, text: str, *values: Any) -> None:
         if self._config.verbose:
             trace_logger.info(text, *values)
-
-
-def _trust(config: RESTConfig) -> ssl.SSLContext:
-    """Who is believed, and who we are."""
-    verify = config.verify
-    if isinstance(verify, ssl.SSLContext):
-        context = verify
-    elif isinstance(verify, str):
-        place = {"capath": verify} if Path(verify).is_dir() else {"cafile": verify}
-        context = ssl.create_default_context(**place)  # type: ignore[arg-type]
-    else:
-        context = httpx.create_ssl_context()
-        if not verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if config.cert is not None:
-        context.load_cert_chain(*([config.cert] if isinstance(config.cert, str) else config.cert))
-    return context
 
 
 def _join(base_url: httpx.URL | str, path: str) -> httpx.URL:

@@ -10,10 +10,11 @@ import numpy as np
 
 from dragoman.compat.kserve.errors import InferenceError, InvalidInput
 from dragoman.compat.kserve.protocol.byte_tensor import elements
-from dragoman.compat.kserve.protocol.infer_request import InferInput, InferRequest, RequestedOutput
+from dragoman.compat.kserve.protocol.infer_request import InferInput, InferRequest
 from dragoman.compat.kserve.protocol.infer_response import InferOutput, InferResponse
 from dragoman.compat.kserve.protocol.infer_tensor import SIZE
 from dragoman.compat.kserve.protocol.parameters import plain, to_grpc_parameters
+from dragoman.compat.kserve.protocol.requested_output import RequestedOutput
 from dragoman.errors import InvalidOutput
 from dragoman.tensors import bytes_array
 from dragoman.types import DTYPES, Array, Tensor
@@ -71,7 +72,7 @@ def to_core(response: InferResponse, version: str = "") -> CoreResponse:
 
 def _tensor(output: InferOutput) -> Tensor:
     array, datatype = output._array, output._datatype
-    if array is None:
+    if array is None or output._list is not None:
         array = _array(output)
     if list(array.shape) != output._shape:
         array = _shaped(array, output)

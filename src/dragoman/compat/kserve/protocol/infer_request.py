@@ -1,8 +1,7 @@
 """A request of KServe's API: inputs for a model, and how they are written for REST and gRPC."""
 
 import uuid
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,12 @@ from dragoman.compat.kserve.errors import InvalidInput
 from dragoman.compat.kserve.protocol.contents import get_content
 from dragoman.compat.kserve.protocol.infer_tensor import InferTensor, told
 from dragoman.compat.kserve.protocol.parameters import plain, to_grpc_parameters, to_http_parameters
+from dragoman.compat.kserve.protocol.requested_output import (
+    RequestedOutput,
+    read_outputs,
+    write_grpc_output,
+    write_rest_output,
+)
 from dragoman.compat.kserve.protocol.writing import (
     Rest,
     is_any_raw,
@@ -23,6 +28,7 @@ from dragoman.compat.kserve.protocol.writing import (
     write_rest,
 )
 from dragoman.compat.need import need
+from dragoman.types import Array
 
 
 class InferInput(InferTensor):
@@ -30,32 +36,13 @@ class InferInput(InferTensor):
 
     kind = "input"
 
+    def set_data_from_numpy(self, input_tensor: Array, binary_data: bool = True) -> None:
+        """Take the data of an array, as they are now. ``binary_data`` is whether they are to travel as raw bytes.
 
-class RequestedOutput:
-    """An output that a client wants, and how."""
-
-    def __init__(self, name: str, parameters: dict[str, Any] | None = None) -> None:
-        self._name = name
-        self.parameters = parameters
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def binary_data(self) -> bool | None:
-        """Whether it is wanted as raw bytes; ``None`` if nothing is said."""
-        return plain(self.parameters.get("binary_data")) if self.parameters else None
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RequestedOutput):
-            return False
-        return (self.name, self.parameters) == (other.name, other.parameters)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"RequestedOutput(name={self.name}, parameters={self.parameters})"
+        Raises InferenceError where the array has not the input's datatype or shape, and for bytes that are to be
+        JSON and are no text.
+        """
+        self.take(input_tensor, binary_data)
 
 
 class InferRequest:
@@ -136,7 +123,7 @@ class InferRequest:
             request_id=document.get("id"),
             parameters=document.get("parameters"),
             infer_inputs=inputs,
-            request_outputs=None if outputs is None else _wanted(outputs),
+            request_outputs=None if outputs is None else read_outputs(outputs),
         )
 
     @classmethod
@@ -150,7 +137,7 @@ class InferRequest:
             model_name=model_name,
             infer_inputs=read_tensors(InferInput, document["inputs"], None, model_name),
             parameters=document["parameters"],
-            request_outputs=_wanted(document["outputs"]) if document["outputs"] else None,
+            request_outputs=read_outputs(document["outputs"]) if document["outputs"] else None,
         )
 
     def to_rest(self) -> Any:
@@ -175,7 +162,7 @@ class InferRequest:
             inputs=[tensor for tensor, _ in written],
             raw_input_contents=[data for _, data in written if data is not None],
             parameters=to_grpc_parameters(self.parameters) if self.parameters else None,
-            outputs=[_grpc_output(output) for output in self.request_outputs or ()],
+            outputs=[write_grpc_output(output) for output in self.request_outputs or ()],
         )
 
     def as_dataframe(self) -> Any:
@@ -228,7 +215,7 @@ class InferRequest:
             document["model_name"] = self.model_name
         document["inputs"] = inputs
         if self.request_outputs:
-            document["outputs"] = [_rest_output(output) for output in self.request_outputs]
+            document["outputs"] = [write_rest_output(output) for output in self.request_outputs]
         if self.parameters:
             document["parameters"] = to_http_parameters(self.parameters)
         return document, raws
@@ -258,18 +245,5 @@ def set_raw(tensors: list[Any], raws: Any) -> None:
         tensor._raw_data = raw
 
 
-def _wanted(outputs: list[Mapping[str, Any]]) -> list[RequestedOutput]:
-    return [RequestedOutput(output["name"], cast(Any, output.get("parameters"))) for output in outputs]
-
-
-def _rest_output(output: RequestedOutput) -> dict[str, Any]:
-    said = {"parameters": to_http_parameters(output.parameters)} if output.parameters else {}
-    return {"name": output.name, **said}
-
-
 def _has_bytes(data: list[Any]) -> bool:
     return any(isinstance(value, bytes) for value in data)
-
-
-def _grpc_output(output: RequestedOutput) -> dict[str, Any]:
-    return {"name": output.name, "parameters": to_grpc_parameters(output.parameters or {})}

@@ -8,9 +8,11 @@ import numpy as np
 from dragoman.compat.kserve import dialect
 from dragoman.compat.kserve.errors import InvalidInput
 from dragoman.compat.kserve.protocol.contents import get_content
-from dragoman.compat.kserve.protocol.infer_request import RequestedOutput, set_raw
-from dragoman.compat.kserve.protocol.infer_tensor import ONLY_RAW, InferTensor, told
+from dragoman.compat.kserve.protocol.infer_request import set_raw
+from dragoman.compat.kserve.protocol.infer_tensor import InferTensor, told
 from dragoman.compat.kserve.protocol.parameters import to_grpc_parameters, to_http_parameters
+from dragoman.compat.kserve.protocol.requested_output import RequestedOutput
+from dragoman.compat.kserve.protocol.tensor_data import ONLY_RAW
 from dragoman.compat.kserve.protocol.writing import (
     Rest,
     is_any_raw,
@@ -22,12 +24,21 @@ from dragoman.compat.kserve.protocol.writing import (
     write_grpc,
     write_rest,
 )
+from dragoman.types import Array
 
 
 class InferOutput(InferTensor):
     """One output of an answer."""
 
     kind = "output"
+
+    def set_data_from_numpy(self, output_tensor: Array, binary_data: bool = True) -> None:
+        """Take the data of an array, as they are now. ``binary_data`` is whether they are to travel as raw bytes.
+
+        Raises InferenceError where the array has not the output's datatype or shape, and for bytes that are to be
+        JSON and are no text.
+        """
+        self.take(output_tensor, binary_data)
 
 
 class InferResponse:

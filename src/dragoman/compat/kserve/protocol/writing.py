@@ -9,8 +9,9 @@ import orjson
 from dragoman.compat.kserve.errors import InvalidInput
 from dragoman.compat.kserve.protocol.byte_tensor import deserialize_bytes_tensor
 from dragoman.compat.kserve.protocol.contents import make_contents
-from dragoman.compat.kserve.protocol.infer_tensor import ONLY_RAW, SIZE, InferTensor
+from dragoman.compat.kserve.protocol.infer_tensor import SIZE, InferTensor
 from dragoman.compat.kserve.protocol.parameters import to_grpc_parameters, to_http_parameters
+from dragoman.compat.kserve.protocol.tensor_data import ONLY_RAW
 from dragoman.compat.kserve.utils.numpy_codec import to_np_dtype
 from dragoman.tensors import count_elements, decode_raw
 
