@@ -9,9 +9,9 @@ from typing import Any
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 
 
-def output(name: str, datatype: str, array: Any) -> InferOutput:
+def output(name: str, datatype: str, array: Any, binary: bool) -> InferOutput:
     made = InferOutput(name, list(array.shape), datatype)
-    made.set_data_from_numpy(array, binary_data=True)
+    made.set_data_from_numpy(array, binary_data=binary)
     return made
 
 
@@ -22,8 +22,9 @@ class Add(Model):  # type: ignore[misc]
 
     async def predict(self, payload: InferRequest, *_: Any, **__: Any) -> InferResponse:
         a, b = (each.as_numpy() for each in payload.inputs)
-        outputs = [output("OUTPUT0", "INT32", a + b), output("OUTPUT1", "INT32", a - b)]
-        return InferResponse(payload.id, self.name, outputs)
+        binary = payload.use_binary_outputs
+        outputs = [output("OUTPUT0", "INT32", a + b, binary), output("OUTPUT1", "INT32", a - b, binary)]
+        return InferResponse(payload.id or "none", self.name, outputs)
 
 
 class Identity(Model):  # type: ignore[misc]
@@ -32,7 +33,8 @@ class Identity(Model):  # type: ignore[misc]
         self.ready = True
 
     async def predict(self, payload: InferRequest, *_: Any, **__: Any) -> InferResponse:
-        return InferResponse(payload.id, self.name, [output("OUTPUT0", "FP32", payload.inputs[0].as_numpy())])
+        array, binary = payload.inputs[0].as_numpy(), payload.use_binary_outputs
+        return InferResponse(payload.id or "none", self.name, [output("OUTPUT0", "FP32", array, binary)])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from calls import calls
 from cases import ADD, CASES, HERE, Case, floor, model_folder, server, small_onnx
 from measuring import Options, Table, measure
 from processes import Server, cores, free_port
+from program import program
 
 _PACKAGES: Final = ("dragoman", "uvloop", "httptools", "orjson", "numpy")
 _READY: Final = "/readyz"
@@ -217,6 +218,7 @@ _OTHERS: Final[dict[str, Callable[[Options], Table]]] = {
     "rooms": in_rooms,
     "border": border,
     "grpc": calls,
+    "kserve": program,
     "torchserve": torchserve.torchserve,
     "torchserve-start": torchserve.torchserve_start,
 }

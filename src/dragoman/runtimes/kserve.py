@@ -9,7 +9,6 @@ import inspect
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -48,8 +47,6 @@ _JSON_TYPES: Final = frozenset({"", JSON, "application/ld+json", "application/cl
 _CURL: Final = "application/x-www-form-urlencoded"
 #: What a hook stumbles with over a body that is no object.
 _STUMBLES: Final = (TypeError, AttributeError, KeyError, IndexError)
-#: What a protocol notes among the parameters.
-_NOTES: Final = frozenset({"headers", "transport", "verb"})
 #: Keys that every request of the first protocol has one of.
 _KEYS: Final = ("instances", "inputs")
 
@@ -140,7 +137,7 @@ class KServeRuntime(Runtime):
             document = _document(request)
             if document is None:
                 grpc = parameters.get("transport") == "grpc"
-                payload = from_core(_undressed(request), from_grpc=grpc, raw=grpc)
+                payload = from_core(request, from_grpc=grpc, raw=grpc)
                 verb = InferenceVerb.PREDICT
             else:
                 payload = _payload(document)
@@ -252,12 +249,6 @@ async def _call(
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
         return answer
     return answer, {}
-
-
-def _undressed(request: InferRequest) -> InferRequest:
-    """Without what the client has not written there."""
-    parameters = {key: value for key, value in request.parameters.items() if key not in _NOTES}
-    return replace(request, parameters=parameters)
 
 
 def _nobody(place: int, response: InferResponse) -> bool:

@@ -25,6 +25,10 @@ from dragoman.types import InferResponse as CoreResponse
 _TAKES: Final[Mapping[str, str]] = {"b": "biu", "i": "biu", "u": "biu", "f": "biuf"}
 
 
+#: What a server's protocol notes among a request's parameters; the client has not written it there.
+NOTES: Final = frozenset({"headers", "transport", "verb"})
+
+
 def from_core(request: CoreRequest, *, from_grpc: bool = False, raw: bool = False) -> InferRequest:
     """What a model's hooks get. ``raw`` is whether the client wants raw bytes back, as who sends some does.
 
@@ -44,7 +48,7 @@ def from_core(request: CoreRequest, *, from_grpc: bool = False, raw: bool = Fals
     made.request_outputs = (
         None if request.outputs is None else [RequestedOutput(name) for name in request.outputs]
     )
-    parameters = request.parameters
+    parameters = {name: value for name, value in request.parameters.items() if name not in NOTES}
     made.parameters = (
         to_grpc_parameters(parameters)
         if from_grpc and parameters

@@ -171,7 +171,9 @@ class TensorData:
             assert self._array is not None
             return self._array
         dtype = to_np_dtype(self._datatype)
-        return np.array([as_bytes(v) for v in self._list] if self._datatype == "BYTES" else self._list, dtype=dtype)
+        return np.array(
+            [as_bytes(v) for v in self._list] if self._datatype == "BYTES" else self._list, dtype=dtype
+        )
 
     def _unshaped(self, dtype: np.dtype[Any]) -> Array:
         if self._array is not None:

@@ -1,5 +1,6 @@
 """Datatypes of the Open Inference Protocol and the dtypes of numpy that carry them."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ def to_np_dtype(dtype: str) -> Any:
 
 def from_np_dtype(np_dtype: Any) -> str | None:
     """The datatype that carries a dtype; strings, dates and objects are BYTES. ``None`` where none does."""
-    dtype = np.dtype(np_dtype)
+    return _datatype(np.dtype(np_dtype))
+
+
+@lru_cache(maxsize=256)
+def _datatype(dtype: np.dtype[Any]) -> str | None:
     if dtype.kind in "OSUM":
         return "BYTES"
     return _NAMES.get(dtype.newbyteorder("<"), "BF16" if dtype.name == "bfloat16" else None)
