@@ -68,7 +68,7 @@ class Program:
             assert self._said.wait_for(found, PATIENCE), f"no {pattern!r} in {self.log}"
             for line in self.log:
                 if match := re.search(pattern, line):
-                    return match[1]
+                    return match[match.lastindex or 0]
         raise AssertionError(f"the program has ended: {self.log}")
 
     def _read(self) -> None:

@@ -278,11 +278,11 @@ CASES = {
     "an event": lambda k: [k.is_structured_cloudevent(EVENT), k.is_structured_cloudevent({"id": "1"})],
     "datatypes of numpy": lambda k: [
         k.from_np_dtype(np.dtype(name))
-        for name in "? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 O S3 U3 M8[s] c8 m8[s]".split()
+        for name in ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "O", "S3", "U3", "M8[s]", "c8", "m8[s]"]
     ],
     "dtypes of datatypes": lambda k: [
         None if k.to_np_dtype(name) is None else np.dtype(k.to_np_dtype(name)).str
-        for name in "BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 FP16 FP32 FP64 BYTES FP8".split()
+        for name in ["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES", "FP8"]
     ],
     "words of errors": lambda k: [
         str(error)
@@ -335,7 +335,7 @@ def test_both_answer_the_same(name):
     assert outcome(CASES[name], OURS) == outcome(CASES[name], THEIRS)
 
 
-datatypes = some.sampled_from("BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64 FP32 FP64".split())
+datatypes = some.sampled_from(["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP32", "FP64"])
 
 
 @some.composite
