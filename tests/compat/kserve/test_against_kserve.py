@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
 
@@ -42,6 +42,8 @@ def everything(package):
 THEIRS, OURS = everything("kserve"), everything("dragoman.compat.kserve")
 F4 = np.array([[1.5, -2.0], [0.0, 3.25]], np.float32)
 TEXT = np.array(["a", "ü"], dtype=object)
+DATATYPES = ("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP32", "FP64")
+DTYPES = (*"?bhilBHILefdO", "S3", "U3", "M8[s]", "c8", "m8[s]")
 EVENT = {"id": "1", "time": "t", "type": "x", "source": "s", "specversion": "1.0", "data": {}}
 
 
@@ -276,13 +278,10 @@ CASES = {
     ],
     "neither true nor false": lambda k: k.strtobool("maybe"),
     "an event": lambda k: [k.is_structured_cloudevent(EVENT), k.is_structured_cloudevent({"id": "1"})],
-    "datatypes of numpy": lambda k: [
-        k.from_np_dtype(np.dtype(name))
-        for name in ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "O", "S3", "U3", "M8[s]", "c8", "m8[s]"]
-    ],
+    "datatypes of numpy": lambda k: [k.from_np_dtype(np.dtype(name)) for name in DTYPES],
     "dtypes of datatypes": lambda k: [
         None if k.to_np_dtype(name) is None else np.dtype(k.to_np_dtype(name)).str
-        for name in ["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES", "FP8"]
+        for name in [*DATATYPES, "FP16", "BYTES", "FP8"]
     ],
     "words of errors": lambda k: [
         str(error)
@@ -335,7 +334,7 @@ def test_both_answer_the_same(name):
     assert outcome(CASES[name], OURS) == outcome(CASES[name], THEIRS)
 
 
-datatypes = some.sampled_from(["BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP32", "FP64"])
+datatypes = some.sampled_from(DATATYPES)
 
 
 @some.composite
@@ -348,6 +347,7 @@ def tensors(draw):
     return name, draw(arrays.arrays(dtype, shape, elements=elements))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first one imports
 @given(tensors(), some.booleans())
 def test_both_write_the_same_document(tensor, binary):
     datatype, array = tensor
@@ -360,6 +360,7 @@ def test_both_write_the_same_document(tensor, binary):
     assert write(OURS) == write(THEIRS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first one imports
 @given(tensors())
 def test_both_write_the_same_message(tensor):
     datatype, array = tensor
@@ -371,6 +372,7 @@ def test_both_write_the_same_message(tensor):
     assert write(OURS) == write(THEIRS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first one imports
 @given(some.lists(some.binary(max_size=20) | some.text(max_size=20), max_size=6))
 def test_both_serialize_the_same_bytes(elements):
     array = np.empty(len(elements), object)

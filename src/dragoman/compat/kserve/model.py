@@ -7,6 +7,7 @@
 Both of KServe's dialects are here; ``dialect`` says where one class can't be both.
 """
 
+import inspect
 import logging
 from collections.abc import Awaitable, Mapping
 from time import perf_counter
@@ -116,11 +117,22 @@ class Model(InferenceModel):
         """
         if not isinstance(verb, InferenceVerb):
             verb, headers = (headers if isinstance(headers, InferenceVerb) else InferenceVerb.PREDICT), verb
-        response, response_headers = await self.answer(body, headers, verb)
+        response, response_headers = await self._pass(body, headers, verb)
         return response if dialect.is_old() else (response, response_headers)
 
     async def answer(self, body: Any, headers: Headers, verb: InferenceVerb) -> tuple[Any, dict[str, str]]:
-        """The response and its headers, whichever dialect is spoken."""
+        """The response and its headers, whichever dialect is spoken, for servers. A model may have overridden
+        ``__call__``."""
+        if type(self).__call__ is Model.__call__:
+            return await self._pass(body, headers, verb)
+        said = self(body, headers=headers, verb=verb)
+        response = await said if inspect.isawaitable(said) else said
+        if isinstance(response, tuple) and len(response) == 2:
+            return response
+        return response, {}
+
+    async def _pass(self, body: Any, headers: Headers, verb: InferenceVerb) -> tuple[Any, dict[str, str]]:
+        """Through the hooks, one after the other, with a look at the clock between them."""
         times, thread = times_of(self.name), self._thread
         response_headers: dict[str, str] = {}
         more = (response_headers,) if self.required_response_headers else ()
@@ -219,8 +231,7 @@ def _trace(
         f"explain_ms: {inner if explains else 0}, predict_ms: {0 if explains else inner}, "
         f"postprocess_ms: {get_latency_ms(computed, finished)}"
     )
-    if trace_logger.isEnabledFor(
-        logging.INFO
-    ):  # nobody needs to know the line of code: that takes time to find out
+    if trace_logger.isEnabledFor(logging.INFO):
+        # Nobody needs to know the line of code: that takes time to find out.
         record = logging.LogRecord(trace_logger.name, logging.INFO, __file__, 0, text, None, None)
         trace_logger.handle(record)

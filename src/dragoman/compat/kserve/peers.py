@@ -54,6 +54,7 @@ def kind_of_code(code: str) -> type[kinds.DragomanError]:
 def blame(error: Exception, kind: type[kinds.DragomanError], message: str) -> kinds.DragomanError:
     """The error as one that is of ``kind``, too. ``message`` is for our client: no address of the peer in it."""
     both: Any = new_class(f"{kind.__name__}{type(error).__name__}", (kind, type(error)))
+    both.__module__ = __name__
     made: Any = both.__new__(both)
     made.__dict__.update(error.__dict__)
     made.args = error.args
