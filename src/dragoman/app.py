@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from dragoman.engine.operations import Operations
 from dragoman.errors import ConfigError, NotFound
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
+from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
@@ -238,8 +240,9 @@ class App:
         return self._server.in_flight + (self._grpc.in_flight if self._grpc is not None else 0)
 
     def _add_routes(self) -> None:
-        for protocol in (KServeV2, KServeV1, TorchServe):
+        for protocol in (KServeV2, TorchServe):
             protocol(self.engine, self.settings.limits).add_routes(self.router)
+        KServeV1(self.engine, self.settings.limits, _event_style(os.environ)).add_routes(self.router)
         guard = guard_from_browsers(self.settings.server.host)
         RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         for path in ("/livez", "/healthz"):
@@ -305,6 +308,12 @@ class App:
         else:
             text = prometheus.render(stats, in_flight) + self.more_metrics()
             http.respond(200, text, prometheus.CONTENT_TYPE)
+
+
+def _event_style(environ: Mapping[str, str]) -> Style:
+    """How answers to CloudEvents look: KServe's variables say it."""
+    merge = environ.get("CE_MERGE", "").lower() == "true"
+    return Style(environ.get("CE_TYPE") or Style().type, environ.get("CE_SOURCE", ""), merge)
 
 
 def _sources(management: ManagementSettings) -> Sources | None:

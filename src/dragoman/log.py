@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from numbers import Integral, Real
 from typing import Any, Final, TextIO
@@ -26,6 +27,8 @@ from dragoman.config import LogSettings
 COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 #: What every record has: the rest came by ``extra=``.
 STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+#: How many attributes a record has that brings no fields.
+_USUAL: Final = len(vars(logging.makeLogRecord({})))
 DEPTH: Final = 6  # levels of lists and tables that a field may show
 ITEMS: Final = 100  # items of each of them
 LENGTH: Final = 10_000  # characters of a text
@@ -83,14 +86,14 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{_millis(record):03}Z",
+            "time": f"{_second(int(record.created))}.{_millis(record):03}Z",
             "level": record.levelname.lower(),
             "event": _event(record),
             "logger": record.name,
         }
-        for key, value in _fields(record).items():
-            line[f"{key}_" if key in line or key == "exception" else key] = _plain(value)
+        if len(vars(record)) > _USUAL:
+            for key, value in _fields(record).items():
+                line[f"{key}_" if key in line or key == "exception" else key] = _plain(value)
         if trace := _exception(self, record):
             line["exception"] = trace
         return json.dumps(line)
@@ -144,6 +147,11 @@ def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         return "\n".join(part for part in (trace, record.stack_info) if part)
     except Exception as error:  # an exception that can't even be shown
         return f"{type(error).__name__} while the traceback was written"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _millis(record: logging.LogRecord) -> int:

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from dragoman.app import App, Siblings
+from dragoman.compat.kserve import metrics
 from dragoman.compat.kserve.model_repository import ModelRepository
 from dragoman.config import Settings
 from dragoman.engine.control import Controls
@@ -79,7 +80,7 @@ class ServingApp(App):
     def more_metrics(self) -> bytes:
         """What the program measures itself, and KServe's times of hooks; of all processes."""
         if METRICS not in os.environ:
-            return generate_latest(REGISTRY)
+            return generate_latest(REGISTRY) + generate_latest(metrics.REGISTRY)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)

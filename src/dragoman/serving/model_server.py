@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -153,7 +153,7 @@ class ModelServer:
             self.stop()
         loop.default_exception_handler(context)
 
-    def stop(self, sig: int | None = None) -> Awaitable[None]:
+    def stop(self, sig: int | None = None) -> "asyncio.Future[None]":
         """Stop the instances of REST and gRPC model servers. What it returns may be awaited: then they have
         stopped taking requests."""
         log.info("Stopping the model server%s", f" after signal {sig}" if sig else "")

@@ -3,6 +3,7 @@
 import json
 import logging
 import logging.config
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,19 @@ KSERVE_LOG_CONFIG: Final[dict[str, Any]] = {
 
 logger = logging.getLogger(KSERVE_LOGGER_NAME)
 trace_logger = logging.getLogger(KSERVE_TRACE_LOGGER_NAME)
+
+
+def log_time(text: str) -> None:
+    """A line of the trace. There is one for each request: what all lines have in common is made once."""
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    now = time.time()
+    record.__dict__.update(_LINE, msg=text, created=now, msecs=now * 1000 % 1000)
+    trace_logger.handle(record)
+
+
+_LINE: Final = vars(
+    logging.LogRecord(KSERVE_TRACE_LOGGER_NAME, logging.INFO, __file__, 0, "", None, None, "log_time")
+)
 
 
 def configure_logging(log_config: dict[str, Any] | str | None = None) -> None:

@@ -18,7 +18,7 @@ from dragoman.compat.kserve.base_model import BaseKServeModel, InferenceModel, I
 from dragoman.compat.kserve.calling import OwnThread, call_hook
 from dragoman.compat.kserve.constants.constants import PredictorProtocol
 from dragoman.compat.kserve.errors import InvalidInput
-from dragoman.compat.kserve.logging import trace_logger
+from dragoman.compat.kserve.logging import log_time, trace_logger
 from dragoman.compat.kserve.metrics import times_of
 from dragoman.compat.kserve.predictor_config import PredictorConfig
 from dragoman.compat.kserve.protocol.infer_type import InferResponse
@@ -224,14 +224,12 @@ def get_latency_ms(start: float, end: float) -> float:
 def _trace(
     headers: Headers, explains: bool, begun: float, prepared: float, computed: float, finished: float
 ) -> None:
+    if not trace_logger.isEnabledFor(logging.INFO):
+        return
     request_id = headers.get("x-request-id", "N.A.") if headers else "N.A."
     inner = get_latency_ms(prepared, computed)
-    text = (
+    log_time(
         f"requestId: {request_id}, preprocess_ms: {get_latency_ms(begun, prepared)}, "
         f"explain_ms: {inner if explains else 0}, predict_ms: {0 if explains else inner}, "
         f"postprocess_ms: {get_latency_ms(computed, finished)}"
     )
-    if trace_logger.isEnabledFor(logging.INFO):
-        # Nobody needs to know the line of code: that takes time to find out.
-        record = logging.LogRecord(trace_logger.name, logging.INFO, __file__, 0, text, None, None)
-        trace_logger.handle(record)

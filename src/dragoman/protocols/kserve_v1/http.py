@@ -23,7 +23,7 @@ DIALECT = "v1"
 class Http:
     """Handlers over one engine. ``events`` says how answers to CloudEvents look."""
 
-    def __init__(self, engine: Engine, limits: LimitSettings, events: Style = Style()) -> None:  # noqa: B008
+    def __init__(self, engine: Engine, limits: LimitSettings, events: Style) -> None:
         self._engine = engine
         self._limits = limits
         self._events = events

@@ -210,4 +210,5 @@ class TensorData:
 
 def bits_of(array: Array) -> Array:
     """Of bfloat16, which numpy has from elsewhere, its bits; anything else as it is."""
-    return array.view("<u2") if array.dtype.name == "bfloat16" else array
+    dtype = array.dtype  # a dtype's name takes long to be made
+    return array.view("<u2") if dtype.kind == "V" and dtype.name == "bfloat16" else array
