@@ -210,4 +210,4 @@ class TensorData:
 
 def bits_of(array: Array) -> Array:
     """Of bfloat16, which numpy has from elsewhere, its bits; anything else as it is."""
-    return array.view("<u2") if array.dtype.name == "bfloat16" else array
+    return array.view("<u2") if array.dtype.kind == "V" and array.dtype.name == "bfloat16" else array
