@@ -54,13 +54,11 @@ class TestFromCore:
         assert (request.id, request.parameters) == (None, None)
         assert (request.request_outputs, request.model_version) == (None, None)
         assert request.from_grpc is False
-        assert request.use_binary_outputs is False
 
     def test_what_came_over_grpc_says_so(self):
         tensor = types.Tensor("x", "FP32", F4)
         request = from_core(core(tensor, parameters={"p": 5}), from_grpc=True, raw=True)
         assert request.from_grpc is True
-        assert request.use_binary_outputs is True
         assert request.parameters["p"].int64_param == 5
         assert request.inputs[0].parameters == {}
 
@@ -76,6 +74,13 @@ class TestFromCore:
         assert np.shares_memory(served("FP32", F4, from_grpc=True, raw=True).as_numpy(), F4)
         assert served("FP32", F4, from_grpc=True).as_numpy().flags.writeable
         assert served("FP32", F4, raw=True).as_numpy().flags.writeable
+
+    def test_any_output_can_be_set_as_raw_bytes(self):
+        # row: served-outputs
+        request = from_core(core(types.Tensor("x", "FP32", F4)))
+        assert request.use_binary_outputs is True
+        made = get_predict_response(request, np.array([b"\xff"], dtype=object), "m")
+        assert to_core(made).outputs[0].data.tolist() == [b"\xff"]
 
     def test_text_is_text_over_rest_and_bytes_over_grpc(self):
         array = bytes_of(b"a", "ü".encode())

@@ -107,6 +107,7 @@ def test_the_response_comes_with_headers_in_the_new_dialect(new):
 
 
 def test_functions_run_one_at_a_time_on_the_model_s_own_thread(old):
+    # row: own-thread
     model = Plain()
     first, second = threading.Event(), threading.Event()
 

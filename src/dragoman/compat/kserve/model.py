@@ -98,12 +98,12 @@ class Model(InferenceModel):
     def predictor_config(self) -> PredictorConfig | None:
         """Where the predictor is and how it is asked; ``None`` if nobody has said."""
         config = self._config or context.get_predictor_config()
-        assigned = {name: self.__dict__[name] for name in _ASSIGNED if name in self.__dict__}
-        if not assigned or (config is None and assigned.get("predictor_host") is None):
-            return config
+        if config is None and self.predictor_host is None:
+            return None
+        protocol = self.protocol.value if isinstance(self.protocol, PredictorProtocol) else self.protocol
         return PredictorConfig(
             self.predictor_host,
-            self.protocol.value if isinstance(self.protocol, PredictorProtocol) else self.protocol,
+            protocol,
             self.use_ssl,
             self.timeout,
             0 if config is None else config.predictor_request_retries,
@@ -202,7 +202,6 @@ class Model(InferenceModel):
         return result
 
 
-_ASSIGNED: Final = ("predictor_host", "protocol", "timeout", "use_ssl")
 #: What must be a list in a document, by the predictor's protocol.
 _LISTS: Final[Mapping[Any, str]] = {
     PredictorProtocol.REST_V1.value: "instances",

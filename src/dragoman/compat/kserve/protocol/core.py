@@ -30,7 +30,7 @@ NOTES: Final = frozenset({"headers", "transport", "verb"})
 
 
 def from_core(request: CoreRequest, *, from_grpc: bool = False, raw: bool = False) -> InferRequest:
-    """What a model's hooks get. ``raw`` is whether the client wants raw bytes back, as who sends some does.
+    """What a model's hooks get. ``raw`` is whether the client sent raw bytes.
 
     As in KServe, BYTES are text where they came over REST, and the request's parameters are messages where it came
     over gRPC. What is not there is ``None``.
@@ -56,7 +56,7 @@ def from_core(request: CoreRequest, *, from_grpc: bool = False, raw: bool = Fals
         if parameters
         else None
     )
-    made._use_raw_outputs = raw
+    made._is_served = True
     return made
 
 

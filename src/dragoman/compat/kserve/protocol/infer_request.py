@@ -49,6 +49,7 @@ class InferRequest:
     """``raw_inputs`` are the data of the inputs in their order, as they are on a wire."""
 
     _use_raw_outputs = False
+    _is_served = False  #: whether it is a server's own request
     #: The input that a model looked for last and that isn't there: it may explain why the model fails then.
     missed = ""
 
@@ -76,9 +77,12 @@ class InferRequest:
 
     @property
     def use_binary_outputs(self) -> bool:
-        """Whether all outputs are wanted as raw bytes: over gRPC if the inputs were, over REST if it was said."""
-        if self.from_grpc:
-            return self._use_raw_outputs
+        """Whether all outputs are wanted as raw bytes: over gRPC if the inputs were, over REST if it was said.
+
+        Always, of a server's own request: the server writes them as the client wants them, and raw bytes can be all.
+        """
+        if self._is_served or self.from_grpc:
+            return self._is_served or self._use_raw_outputs
         return bool(plain(self.parameters.get("binary_data_output", False))) if self.parameters else False
 
     @classmethod

@@ -210,5 +210,4 @@ class TensorData:
 
 def bits_of(array: Array) -> Array:
     """Of bfloat16, which numpy has from elsewhere, its bits; anything else as it is."""
-    dtype = array.dtype  # a dtype's name takes long to be made
-    return array.view("<u2") if dtype.kind == "V" and dtype.name == "bfloat16" else array
+    return array.view("<u2") if array.dtype.kind == "V" and array.dtype.name == "bfloat16" else array
