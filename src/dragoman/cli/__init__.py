@@ -16,6 +16,7 @@ from dragoman.cli import (
     config,
     crashes,
     demo,
+    deploy,
     models,
     predict,
     routes,
@@ -72,6 +73,7 @@ app.command(
 )(tritonserver.tritonserver)
 app.command("run", epilog=run.EXAMPLES, rich_help_panel=SERVING, context_settings=run.CONTEXT)(run.run)
 app.command("compat-path", epilog=compat_path.EXAMPLES, rich_help_panel=KNOWING)(compat_path.compat_path)
+app.add_typer(deploy.deploy, name="deploy", rich_help_panel=SERVING)
 app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive.archive)
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
 app.add_typer(models.models, name="models", rich_help_panel=ASKING)

@@ -118,6 +118,9 @@ class LoopInstance:
         task = self._loop.create_task(self._run(requests, done, emit))
         self._running.add(task)
 
+    def unwanted(self, request: InferRequest) -> None:
+        """It has begun, and ends."""
+
     async def _run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         start = time.perf_counter()
         outcomes = await execute_concurrently(self.runtime, requests, emit)

@@ -215,6 +215,7 @@ async def _start_far(
         replicas,
         more,
         takes_requests=kind.takes_requests,
+        takes_documents=kind.takes_documents,
         exits=loader.exits,
         metrics=loader.metrics,
     )
