@@ -42,7 +42,9 @@ def ray(
     ],
     replicas: Annotated[
         int | None,
-        typer.Option("--replicas", min=0, help="Replicas of each model; the same as --instances.", show_default=False),
+        typer.Option(
+            "--replicas", min=0, help="Replicas of each model; the same as --instances.", show_default=False
+        ),
     ] = None,
     autoscale: Annotated[
         str | None,
@@ -65,7 +67,9 @@ def ray(
     config: ConfigFile = None,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Stop with exit code 1 if any model fails to load, not only if all do."),
+        typer.Option(
+            "--strict", help="Stop with exit code 1 if any model fails to load, not only if all do."
+        ),
     ] = False,
 ) -> None:
     """Serve models as replicas in a Ray cluster, until SIGTERM or Ctrl-C."""

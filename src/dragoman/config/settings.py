@@ -231,7 +231,9 @@ class ModelSettings:
         choices=("auto", "inline", "thread", "process", "ray"),
     )
     max_ongoing: int = setting(
-        2, "batches that a replica in a Ray cluster may have at once, all but one of them on their way", least=1
+        2,
+        "batches that a replica in a Ray cluster may have at once, all but one of them on their way",
+        least=1,
     )
     replica_cpus: float = setting(1.0, "CPUs that Ray sets aside for a replica", least=0)
     replica_gpus: float = setting(

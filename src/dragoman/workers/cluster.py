@@ -22,7 +22,7 @@ from functools import cache, partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-from dragoman.errors import ConfigError, DragomanError, NotReady, Overloaded
+from dragoman.errors import ConfigError, NotReady, Overloaded
 from dragoman.runtimes.base import require
 from dragoman.scheduling.scheduler import Emit
 from dragoman.types import InferRequest
@@ -39,6 +39,7 @@ ADDRESS: Final = "RAY_ADDRESS"
 _ENVIRONMENT: Final = {"RAY_SERVE_LOG_TO_STDERR": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 #: A cluster of our own listens on the loopback interface, whatever the variable is called, and to who has the token.
 _OF_OUR_OWN: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+_QUIET: Final[dict[str, Any]] = {"log_to_driver": False, "configure_logging": False}
 #: Seconds that a cluster of our own has to end.
 PATIENCE: Final = 20.0
 
@@ -92,7 +93,7 @@ class RayLine:
                 assert isinstance(part, Part)
                 emit(part.place, part.response)
         except BaseException as error:
-            raise _translated(error, parts) from None
+            raise translate(error, parts) from None
         raise ReplicaDied("its answer ended too early")
 
     async def close(self) -> None:
@@ -103,19 +104,17 @@ async def _answer(response: Any) -> Any:
     try:
         return await response
     except BaseException as error:
-        raise _translated(error, response) from None
+        raise translate(error, response) from None
 
 
-def _translated(error: BaseException, response: Any) -> BaseException:
-    """Ray's error in our words; who doesn't wait any more gives up the request there, too."""
+def translate(error: BaseException, response: Any) -> BaseException:
+    """What an error of a call of Ray Serve's means: ReplicaDied, an error of ours, or what the user's code raised.
+
+    Who doesn't wait any more for the ``response`` gives it up there, too.
+    """
     if isinstance(error, asyncio.CancelledError):
         response.cancel()
         return error
-    return translate(error)
-
-
-def translate(error: BaseException) -> BaseException:
-    """What an error of a call of Ray Serve's means: ReplicaDied, an error of ours, or what the user's code raised."""
     from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
@@ -154,25 +153,40 @@ def _connect() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     address = os.environ.get(ADDRESS, "")
-    if not address and "ray" not in sys.modules:  # read once, when Ray is imported
+    if "ray" in sys.modules and _is_connected():
+        return
+    late = "ray" in sys.modules  # what its environment says has been read
+    if not address and not late:
         os.environ |= _OF_OUR_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
     make_record = logging.getLogRecordFactory()
     require("ray.serve", "ray")
     import ray
     from ray import serve
 
-    if ray.is_initialized():
-        return
     logging.setLogRecordFactory(make_record)  # Ray adds a field to everybody's lines
     _quieten(logging.ERROR)
     try:
-        ray.init(address or _start_node(), log_to_driver=False, configure_logging=False)
+        if late and not address:
+            ray.init("local", include_dashboard=False, **_QUIET)
+        else:
+            ray.init(address or _start_node(), **_QUIET)
         serve.start(http_options={"location": "NoServer"})
     except Exception as error:
         where = f"the Ray cluster at {address!r}" if address else "a local Ray cluster"
         hint = f"{ADDRESS} (or --ray-address) names it" if address else ""
         raise ConfigError(f"can't use {where}: {error}", hint=hint) from error
     _quieten(logging.WARNING)
+
+
+def _is_connected() -> bool:
+    """Whether the program uses a cluster already, be it through us or not. Serve is there then, too."""
+    import ray
+    from ray import serve
+
+    if ray.is_initialized():
+        serve.start(http_options={"location": "NoServer"})  # nothing happens where it has been started
+        return True
+    return False
 
 
 def _start_node() -> str:
@@ -248,6 +262,19 @@ def _delete(name: str) -> None:
 def application_name(model: str, version: str) -> str:
     """A name that no other replica has, and that tells people what it is."""
     return f"dragoman-{model}-{version}-{secrets.token_hex(4)}"
+
+
+def connect_now() -> None:
+    """Join the cluster, or start one, before there is an event loop. Raises ConfigError."""
+    call_blocking(_connect)
+    _keep_signals()
+
+
+def call_blocking(call: Callable[[], T]) -> T:
+    """Make one of Ray's blocking calls, and wait for it."""
+    done: Future[T] = Future()
+    _calls().put((call, done))
+    return done.result()
 
 
 # The thread.

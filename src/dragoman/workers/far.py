@@ -63,9 +63,7 @@ class Loader:
         name, version = self._labels["model"], self._labels["version"]
         settings = self._settings
         ongoing = max(settings.max_ongoing, SIDE_BY_SIDE)  # what it has is decided here
-        line = await make_replica(
-            application_name(name, version), self._order, self._resources, ongoing
-        )
+        line = await make_replica(application_name(name, version), self._order, self._resources, ongoing)
         try:
             async with asyncio.timeout(settings.load_timeout or None):
                 hello = await self._describe(line)

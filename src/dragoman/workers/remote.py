@@ -184,7 +184,12 @@ class RemoteInstance:
         report = CrashReport(model, version, self._number, cause, requests=ids)
         self._exits.reports.append(report)
         self._exits.count(cause.reason)
-        told = {"id": report.id, "reason": cause.reason.value, "cause": cause.words, "requests": len(requests)}
+        told = {
+            "id": report.id,
+            "reason": cause.reason.value,
+            "cause": cause.words,
+            "requests": len(requests),
+        }
         log.error("a replica died", extra={**self._labels, "instance": self._number, **told})
 
     async def _wait_for_another(self) -> None:

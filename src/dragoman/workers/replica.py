@@ -201,9 +201,7 @@ def _load(order: Order) -> Runtime:
     return runtime_class(order.runtime).load(artifact)
 
 
-def _timed(
-    runtime: Runtime, requests: Sequence[InferRequest], emit: Emit
-) -> tuple[Sequence[Outcome], float]:
+def _timed(runtime: Runtime, requests: Sequence[InferRequest], emit: Emit) -> tuple[Sequence[Outcome], float]:
     start = time.perf_counter()
     return execute(runtime, requests, emit), time.perf_counter() - start
 
