@@ -227,7 +227,7 @@ class ModelSettings:
     execution: str = setting(
         "auto",
         "where it runs: inline (on the event loop, for microseconds' work), thread, process, ray (as replicas in a Ray"
-        " cluster, one an instance), or auto: users' code in processes unless it is declared fast, libraries' on threads",
+        " cluster, one an instance), or auto: users' code in processes unless declared fast, libraries' on threads",
         choices=("auto", "inline", "thread", "process", "ray"),
     )
     max_ongoing: int = setting(
