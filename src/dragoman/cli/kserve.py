@@ -33,12 +33,14 @@ def run(arguments: Sequence[str]) -> int:
     """What the command does with its words; returns the exit code. Raises ConfigError and Failure."""
     from dragoman.cli import serve
     from dragoman.config import load
+    from dragoman.log import configure
     from dragoman.runtimes.table import guess
     from dragoman.serving.mounted import explain, find_target, flags_of, make_mounted_parser
 
     given = make_mounted_parser().parse_args(arguments)
     settings = load(None, os.environ, flags_of(given)).settings
     target = find_target(given.model_name, given.model_dir, guess)
+    configure(settings.log)
     for line in explain(vars(given)):
         log.info(line)
     return serve.run([target], settings, strict=False)
