@@ -79,6 +79,9 @@ class FakeInstance:
         self.batches.append(requests)
         self._done = done
 
+    def unwanted(self, request: InferRequest) -> None:
+        """Answers all the same."""
+
     def finish(self, outcomes: Sequence[Outcome] | None = None) -> None:
         assert self._done is not None
         done, self._done = self._done, None

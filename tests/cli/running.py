@@ -105,13 +105,14 @@ def dragoman(
 class Server:
     """``dragoman serve`` on a free port, ready to be asked."""
 
-    command = (*DRAGOMAN, "serve")
+    command: tuple[str, ...] = (*DRAGOMAN, "serve")
+    free: tuple[str, ...] = ("--port", "0")
 
     def __init__(self, folder: Path, *arguments: str | Path, wait: bool = True, **environ: str) -> None:
         self._log = folder / f"log-{time.monotonic_ns()}"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*self.command, *map(str, arguments), "--port", "0"],
+                [*self.command, *map(str, arguments), *self.free],
                 cwd=folder,
                 env=environment(**environ),
                 stdin=subprocess.DEVNULL,

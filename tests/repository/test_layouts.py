@@ -256,3 +256,26 @@ def test_reasons_and_hints_name_no_path_of_this_machine(tmp_path: Path) -> None:
     problems = [found for found in read(str(tmp_path), ModelSettings(), guess) if isinstance(found, Problem)]
     assert [found.name for found in problems] == list("abcdegh")
     assert all(str(tmp_path) not in found.reason + found.hint and found.path for found in problems)
+
+
+def test_a_model_may_be_given_another_name(tmp_path):
+    file = tmp_path / "iris.onnx"
+    file.write_bytes(b"")
+    (found,) = read(f"flowers={file}", ModelSettings(), guess)
+    assert (found.name, found.path) == ("flowers", file)
+    (found,) = read("flowers=app:Iris", ModelSettings(), guess)
+    assert (found.name, found.entry) == ("flowers", "app:Iris")
+
+
+def test_a_file_whose_name_looks_like_that_is_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.onnx").write_bytes(b"")
+    (found,) = read("a=b.onnx", ModelSettings(), guess)
+    assert found.reason.startswith("'a=b' can't be a model's name")
+
+
+def test_several_models_can_t_have_one_name(tmp_path):
+    for name in ("one.onnx", "two.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match="several models: one, two"):
+        read(f"all={tmp_path}", ModelSettings(), guess)

@@ -16,6 +16,8 @@ from dragoman.cli import (
     config,
     crashes,
     demo,
+    deploy,
+    kserve,
     models,
     predict,
     routes,
@@ -72,6 +74,14 @@ app.command(
 )(tritonserver.tritonserver)
 app.command("run", epilog=run.EXAMPLES, rich_help_panel=SERVING, context_settings=run.CONTEXT)(run.run)
 app.command("compat-path", epilog=compat_path.EXAMPLES, rich_help_panel=KNOWING)(compat_path.compat_path)
+app.command(
+    "kserve",
+    epilog=kserve.EXAMPLES,
+    rich_help_panel=SERVING,
+    context_settings=kserve.CONTEXT,
+    add_help_option=False,
+)(kserve.kserve)
+app.add_typer(deploy.deploy, name="deploy", rich_help_panel=SERVING)
 app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive.archive)
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
 app.add_typer(models.models, name="models", rich_help_panel=ASKING)

@@ -49,6 +49,11 @@ def serve(
     settings = load(config, os.environ, flags).settings
     if not targets and not settings.management.store:
         raise Failure("serve what?", hint=_suggestion(), code=USAGE)
+    raise typer.Exit(run(targets or [], settings, strict))
+
+
+def run(targets: list[str], settings: Settings, strict: bool) -> int:
+    """Serve until a signal. Returns the exit code."""
     if (
         os.getcwd() not in sys.path
     ):  # for module:Class; a script's path starts with the script's folder instead
@@ -57,18 +62,19 @@ def serve(
 
     configure(settings.log)
     serve_them = _serve_many if settings.server.processes > 1 else _serve
-    raise typer.Exit(serve_them(targets or [], settings, strict))
+    return serve_them(targets, settings, strict)
 
 
 def _serve(targets: list[str], settings: Settings, strict: bool) -> int:
-    from dragoman.app import App, run, serve
+    from dragoman.app import App, serve
+    from dragoman.app import run as run_loop
 
     app = App.serving(targets, settings)
 
     def started(app: App) -> None:
         present(app.url, app.overview(), strict, app.grpc_address)
 
-    return run(serve(app, started))
+    return run_loop(serve(app, started))
 
 
 def _serve_many(targets: list[str], settings: Settings, strict: bool) -> int:

@@ -150,6 +150,11 @@ def _check_together(settings: Settings) -> None:
             "server.control = 'explicit' needs server.processes = 1",
             hint="a request to load a model reaches one process only; use control = 'poll' with several",
         )
+    if settings.models.execution == "ray" and server.processes > 1:
+        raise ConfigError(
+            "models.execution = 'ray' needs server.processes = 1",
+            hint="each process would have replicas of its own; give the one process more instances",
+        )
     if re.search(r"\s", settings.management.key):
         raise ConfigError("management.key has a blank in it, which no client can send")
     if settings.server.tls_client_ca and not settings.server.tls_cert:

@@ -226,9 +226,18 @@ class ModelSettings:
     versions: str = setting("latest", "versions to load: latest, latest:N, all, or specific:1,3")
     execution: str = setting(
         "auto",
-        "where it runs: inline (on the event loop, for microseconds' work), thread, process, or auto: users' code in"
-        " processes unless it is declared fast, libraries' on threads",
-        choices=("auto", "inline", "thread", "process"),
+        "where it runs: inline (on the event loop, for microseconds' work), thread, process, ray (as replicas in a Ray"
+        " cluster, one an instance), or auto: users' code in processes unless declared fast, libraries' on threads",
+        choices=("auto", "inline", "thread", "process", "ray"),
+    )
+    max_ongoing: int = setting(
+        2,
+        "batches that a replica in a Ray cluster may have at once, all but one of them on their way",
+        least=1,
+    )
+    replica_cpus: float = setting(1.0, "CPUs that Ray sets aside for a replica", least=0)
+    replica_gpus: float = setting(
+        0.0, "GPUs that Ray sets aside for a replica; parts of one are possible", least=0
     )
     response_timeout: float = setting(
         0.0,

@@ -9,6 +9,7 @@ What it takes::
     iris.mar, iris.tar.gz      a model's archive: the model and version that its manifest says
     iris/                      a model: holds model.toml, numbered versions, or model.onnx (model.joblib, ...)
     models/                    a repository: each folder and each model file in it is a model
+    flowers=iris.onnx          any of these but a repository, under another name
 """
 
 import difflib
@@ -22,6 +23,7 @@ from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.repository.archive import holds_manifest, is_archive, is_unpacked
 from dragoman.repository.model_archive import name_of, open_model_archive, source_of
+from dragoman.repository.naming import call, split_name
 from dragoman.repository.spec import (
     MODEL_TOML,
     Description,
@@ -68,6 +70,9 @@ def read(target: str, defaults: ModelSettings, guess: Guess, archive: ReadArchiv
     ``guess`` tells a file's runtime, or ``None``. ``archive`` reads archives, for who looks again and again. Raises
     ConfigError when there is nothing at ``target``.
     """
+    name, place = split_name(target)
+    if name:
+        return call(read(place, defaults, guess, archive), name)
     if "://" in target:
         raise ConfigError(f"only local paths can be served, got {target!r}", hint="download the model first")
     path = Path(os.path.abspath(target))  # keeps the name of a symbolic link, which resolve() would follow

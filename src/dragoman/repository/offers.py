@@ -23,6 +23,7 @@ from dragoman.repository.layouts import (
     read_archive,
     read_model,
 )
+from dragoman.repository.naming import split_name
 from dragoman.repository.spec import Description, ModelSource, Problem
 from dragoman.repository.versions import is_version, wanted
 
@@ -131,6 +132,7 @@ class Repository:
             return None
         if offer.folder is not None:
             found = read_model(offer.folder, self._defaults, self._guess, configure)
+            found = [replace(entry, name=name) for entry in found]  # it may be called otherwise than its folder
         else:
             found = [_configured(version.source, configure) for version in offer.versions.values()]
             found += offer.problems
@@ -138,7 +140,8 @@ class Repository:
 
     def _stamp(self, target: str) -> str:
         # What is no path is a module's class, which is the same as long as the server runs.
-        return self._fingerprints.of(Path(os.path.abspath(target))) if os.path.exists(target) else ""
+        _, place = split_name(target)
+        return self._fingerprints.of(Path(os.path.abspath(place))) if os.path.exists(place) else ""
 
     def _is_known(self, target: str, stamp: str) -> bool:
         return target in self._seen and self._seen[target][0] == stamp

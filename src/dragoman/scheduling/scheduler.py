@@ -88,7 +88,8 @@ class Instance(Protocol):
 
     ``up`` says that it can take a batch and has none, ``spare`` that it can take one more than it has, ``busy`` that
     it has one, and ``alive`` that it could take one, if it had nothing to do; ``watch`` tells it whom to tell about
-    that, beginning at once.
+    that, beginning at once. ``unwanted`` tells it that nobody waits any more for the answer to a request that it has;
+    it may answer all the same.
     """
 
     @property
@@ -101,6 +102,7 @@ class Instance(Protocol):
     def alive(self) -> bool: ...
     def watch(self, keeper: Keeper) -> None: ...
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None: ...
+    def unwanted(self, request: InferRequest) -> None: ...
 
 
 class Entry:
@@ -110,6 +112,7 @@ class Entry:
         "answered",
         "arrived",
         "dialect",
+        "instance",
         "key",
         "reply",
         "request",
@@ -127,6 +130,7 @@ class Entry:
         self.arrived = scheduler.clock.time()
         self.answered = False
         self.running = False
+        self.instance: Instance | None = None  # the one that it runs on, or has run on
         self.rows = 1
         self.key: Hashable = None
         self.timer: TimerHandle | None = None
@@ -135,6 +139,7 @@ class Entry:
         """The client has gone: leave the queue, or let the result be dropped. Its reply is not called."""
         if not self.answered:
             self.scheduler.settle(self, None)
+            self._tell_instance()
 
     def leave(self) -> None:
         """The client waits no more, be it that its time is up or that it has gone."""
@@ -151,6 +156,11 @@ class Entry:
             self.scheduler.settle(
                 self, DeadlineExceeded(f"the request's time was up {step}, after {waited:.3f} s")
             )
+            self._tell_instance()
+
+    def _tell_instance(self) -> None:
+        if self.running and self.instance is not None:
+            self.instance.unwanted(self.request)
 
 
 class Scheduler:
@@ -366,6 +376,7 @@ class Scheduler:
         rows = 0
         for entry in batch:
             entry.running = True
+            entry.instance = instance
             rows += entry.rows
             stats.queue.observe(now - entry.arrived)
         stats.waiting -= len(batch)

@@ -130,7 +130,7 @@ class ModelServer:
 
     def register_model_handle(self, name: str, model_handle: Any) -> None:
         """Register a model handle to the model server."""
-        from dragoman.compat.kserve.ray import RayModel
+        from dragoman.serving.ray import RayModel
 
         self.registered_models.update_handle(name, RayModel(name, model_handle))
         log.info("Registering model handle: %s", name)
@@ -255,7 +255,7 @@ def _configured() -> PredictorConfig | None:
 
 
 def _deployed(deployments: Mapping[str, Any]) -> list[BaseKServeModel]:
-    from dragoman.compat.kserve.ray import models_of
+    from dragoman.serving.ray import models_of
 
     return list(models_of(dict(deployments)))
 

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  #: no answer within response_timeout
     PROCESSES = "processes"  #: it had more processes than max_processes
     GARBAGE = "garbage"  #: it sent what can't be read
+    REPLICA = "replica"  #: it ran in a cluster, which has told that it is gone
     LOAD_FAILED = "load_failed"  #: the process that was to take a dead one's place could not load
     RECYCLED = "recycled"  #: it was worn out, and was replaced without anybody noticing
 

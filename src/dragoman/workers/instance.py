@@ -68,6 +68,9 @@ class InlineInstance:
         """The outcome of one request, without a detour."""
         return execute_one(self.runtime, request)
 
+    def unwanted(self, request: InferRequest) -> None:
+        """It has begun, and ends."""
+
     def close(self, when_ended: Callable[[], None]) -> None:
         self.runtime.close()
         if self._reporter is not None:
@@ -114,6 +117,9 @@ class LoopInstance:
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         task = self._loop.create_task(self._run(requests, done, emit))
         self._running.add(task)
+
+    def unwanted(self, request: InferRequest) -> None:
+        """It has begun, and ends."""
 
     async def _run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         start = time.perf_counter()
@@ -174,6 +180,9 @@ class ThreadInstance:
     def run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         self._given += 1
         self._batches.put((requests, done, emit))
+
+    def unwanted(self, request: InferRequest) -> None:
+        """It has begun, and ends."""
 
     def close(self, when_ended: Callable[[], None] | None = None) -> None:
         """Let the thread end after what it was given. Returns at once: nobody waits for it."""

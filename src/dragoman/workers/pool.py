@@ -1,7 +1,7 @@
 """The instances of one model: loaded together, closed together. Decides where they run.
 
 ``inline`` runs on the event loop, ``thread`` on a thread of the server, ``process`` in a process of its own, which may
-crash, leak and hang without taking anything else with it.
+crash, leak and hang without taking anything else with it, and ``ray`` anywhere in a cluster.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
 from dragoman.types import Signature
 from dragoman.workers.crash import Exits
+from dragoman.workers.far import Loader
 from dragoman.workers.instance import InlineInstance, LoopInstance, ThreadInstance
 from dragoman.workers.process import ProcessInstance, ProcessPlan
 from dragoman.workers.report import InstanceReport
@@ -121,6 +122,8 @@ async def start(
     where = settings.execution if settings.execution != "auto" else ""
     if not where and (sleeps or (runtime in USER_CODE and PROCESSES_WORK)):
         where = "process"
+    if where == "ray":
+        return await _start_far(artifact, runtime, settings, environment)
     if where == "process":
         if not PROCESSES_WORK:
             raise ConfigError(
@@ -190,6 +193,32 @@ async def _start_processes(
         continuous=any(process.continuous for process in processes),
     )
     return pool, fast
+
+
+async def _start_far(
+    artifact: Artifact, runtime: str, settings: ModelSettings, environment: Mapping[str, str] | None
+) -> Pool:
+    """As replicas in a cluster, each of which is an instance."""
+    loader = Loader(artifact, runtime, settings, environment)
+    loaded = await _all(loader.load, settings.instances or 1)
+    signature, kind = loaded[0].signature, runtime_class(runtime)
+    replicas = [each.instance for each in loaded]
+    await _check_equal(artifact.name, replicas, [each.signature for each in loaded])
+
+    async def more() -> Closable:
+        replica, its_signature = await loader.load()
+        await _check_equal(artifact.name, [replica], [signature, its_signature])
+        return replica
+
+    return Pool(
+        signature,
+        replicas,
+        more,
+        takes_requests=kind.takes_requests,
+        takes_documents=kind.takes_documents,
+        exits=loader.exits,
+        metrics=loader.metrics,
+    )
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:

@@ -152,6 +152,9 @@ class ProcessInstance:
             refusal = error if isinstance(error, DragomanError) else Internal(reason)
             self._finish(self._count, [refusal] * len(requests), 0.0)
 
+    def unwanted(self, request: InferRequest) -> None:
+        """Who works step by step is told when it hands out the next part; the others answer all the same."""
+
     def close(self, when_ended: Callable[[], None]) -> None:
         """Let the processes end, and tell when they have. Nothing is running."""
         self._when_ended = when_ended

@@ -1,0 +1,96 @@
+"""Loads a model as replicas in a Ray cluster, one for each of its instances. Knows how a model wants to be run."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from dragoman.config import ModelSettings
+from dragoman.errors import ConfigError, DragomanError
+from dragoman.runtimes.base import Artifact
+from dragoman.types import Signature
+from dragoman.workers.cluster import RayLine, application_name, make_replica
+from dragoman.workers.crash import Exits
+from dragoman.workers.remote import RemoteInstance, ReplicaDied
+from dragoman.workers.replica import Order
+from dragoman.workers.reporting import Outlet
+from dragoman.workers.signatures import read_signature
+
+log = logging.getLogger("dragoman.workers")
+
+#: Batches that a model gets at once that can answer them side by side.
+SIDE_BY_SIDE: Final = 128
+
+
+class Loaded(NamedTuple):
+    """A replica that can answer."""
+
+    instance: RemoteInstance
+    signature: Signature
+
+
+class Loader:
+    """Makes replicas of one model."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        runtime: str,
+        settings: ModelSettings,
+        environment: Mapping[str, str] | None,
+    ) -> None:
+        document = {field.name: getattr(artifact, field.name) for field in fields(artifact)}
+        document["options"] = dict(artifact.options)
+        self._order = Order(runtime, document, [path for path in sys.path if path])
+        self._labels = {"model": artifact.name, "version": artifact.version}
+        self._settings = settings
+        self._resources: dict[str, Any] = {
+            "num_cpus": settings.replica_cpus,
+            "num_gpus": settings.replica_gpus,
+        }
+        if environment is not None and "PYTHONPATH" in environment:
+            packages = {"PYTHONPATH": environment["PYTHONPATH"]}
+            self._resources["runtime_env"] = {"env_vars": packages}
+        self._numbers = count()
+        self.exits = Exits()
+        self.metrics = Outlet()
+
+    async def load(self) -> Loaded:
+        """One replica more. Raises ConfigError with what its load raised, and leaves nothing behind then."""
+        name, version = self._labels["model"], self._labels["version"]
+        settings = self._settings
+        ongoing = max(settings.max_ongoing, SIDE_BY_SIDE)  # what it has is decided here
+        line = await make_replica(application_name(name, version), self._order, self._resources, ongoing)
+        try:
+            async with asyncio.timeout(settings.load_timeout or None):
+                hello = await self._describe(line)
+        except TimeoutError:
+            await line.close()
+            raise ConfigError(
+                f"no replica within {settings.load_timeout:g} s",
+                hint="the cluster may have no room for it: see replica_cpus and replica_gpus",
+            ) from None
+        except BaseException:
+            await line.close()
+            raise
+        most = SIDE_BY_SIDE if hello["concurrent"] else settings.max_ongoing
+        line.streams = bool(hello["streams"])
+        number = next(self._numbers)
+        instance = RemoteInstance(line, self._labels, number, most, self.exits, self.metrics)
+        return Loaded(instance, read_signature(hello["signature"]))
+
+    async def _describe(self, line: RayLine) -> dict[str, Any]:
+        try:
+            hello = await line.describe()
+        except ReplicaDied as death:
+            raise ConfigError(f"{death.words} while the model loaded") from death
+        except DragomanError as error:
+            raise ConfigError(error.message) from error
+        failure = hello.get("failure")
+        if failure:
+            story = RuntimeError("in the replica\n" + failure["story"]) if failure["story"] else None
+            raise ConfigError(failure["reason"], hint=failure["hint"]) from story
+        return hello
