@@ -25,6 +25,8 @@ from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.protocols.management.http import Http as Management
+from dragoman.protocols.openai.http import Http as OpenAI
+from dragoman.protocols.openai.serving import Serving
 from dragoman.protocols.torchserve.http import Http as TorchServe
 from dragoman.repository.offers import Repository
 from dragoman.repository.sources import Sources, parse_rules
@@ -97,6 +99,7 @@ class App:
         self.engine: Engine
         self.manager: Manager
         self.control: Controls
+        self.openai = Serving()  #: models that speak OpenAI's API; empty until somebody adds some
         self.port = 0
         self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
@@ -240,6 +243,8 @@ class App:
     def _add_routes(self) -> None:
         for protocol in (KServeV2, KServeV1, TorchServe):
             protocol(self.engine, self.settings.limits).add_routes(self.router)
+        timeout, prefix = self.settings.models.timeout, self.settings.openai.prefix
+        OpenAI(self.engine, self.openai, self.settings.limits, timeout).add_routes(self.router, prefix)
         guard = guard_from_browsers(self.settings.server.host)
         RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         for path in ("/livez", "/healthz"):

@@ -17,6 +17,7 @@ PANELS: Final = {
     "server": "Server",
     "models": "Models (defaults; a model.toml beside a model wins)",
     "management": "Management",
+    "openai": "OpenAI's API",
     "log": "Log",
     "limits": "Limits",
     "grpc": "gRPC",

@@ -305,6 +305,16 @@ class ManagementSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAISettings:
+    """OpenAI's API, for models that speak it."""
+
+    prefix: str = setting(
+        "/openai",
+        "path in front of /v1 where it is, as KServe has it; empty is none, without a list of models",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -314,3 +324,4 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
     management: ManagementSettings = field(default_factory=ManagementSettings)
+    openai: OpenAISettings = field(default_factory=OpenAISettings)
