@@ -128,7 +128,7 @@ def test_the_prefix_is_a_setting(prefix):
 
 @pytest.mark.parametrize("prefix", ["openai", "/", "/a b", "/{}", "/a/"])
 def test_a_prefix_that_is_no_path_is_refused_at_start(prefix):
-    with pytest.raises(ConfigError, match="openai.prefix is no path"):
+    with pytest.raises(ConfigError, match=r"openai\.prefix is no path"):
         Http(None, Serving(), None).add_routes(Router(), prefix)
 
 
