@@ -18,6 +18,7 @@ PANELS: Final = {
     "models": "Models (defaults; a model.toml beside a model wins)",
     "management": "Management",
     "openai": "OpenAI's API",
+    "payloads": "Payload log",
     "log": "Log",
     "limits": "Limits",
     "grpc": "gRPC",
