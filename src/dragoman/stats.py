@@ -158,9 +158,7 @@ class Stats:
     def __init__(self) -> None:
         self.models: dict[tuple[str, str], ModelStats] = {}
         self.refused: Counter[tuple[str, str]] = Counter()  #: requests no model saw, by (dialect, code)
-        self.payloads: Counter[str] = Counter(
-            sent=0, failed=0, dropped=0
-        )  #: what has become of payloads that were to be kept
+        self.payloads: Counter[str] = Counter(sent=0, failed=0, dropped=0)  #: by outcome
         self.started = time.time()
         self.told: Callable[[Sequence[Value]], None] | None = (
             None  #: hears every value of models' own metrics
