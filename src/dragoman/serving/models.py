@@ -17,6 +17,7 @@ from dragoman.config import ModelSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan, Record
 from dragoman.errors import ConfigError, InvalidInput, NotFound, NotReady
+from dragoman.protocols.openai.serving import Serving, speaks
 from dragoman.repository.overrides import NONE, Overrides
 from dragoman.runtimes.base import Runtime
 from dragoman.runtimes.kserve import KServeRuntime
@@ -41,12 +42,17 @@ class ServedModels:
         self,
         engine: Engine,
         repository: ModelRepository,
+        openai: Serving,
         tell: Tell | None = None,
         changes: Sequence[Sequence[str]] = (),
     ) -> None:
-        """``changes`` are actions and names that other processes were asked for before this one began."""
+        """``openai`` is told of models that speak OpenAI's API.
+
+        ``changes`` are actions and names that other processes were asked for before this one began.
+        """
         self._engine = engine
         self._repository = repository
+        self._openai = openai
         self._tell = tell
         self._changes = changes
         self._served: dict[str, BaseKServeModel] = {}
@@ -129,11 +135,17 @@ class ServedModels:
             models = dict(self._repository.get_models())
             for name in [name for name in self._served if name not in models]:
                 del self._served[name]
+                self._openai.remove(name)
                 self._engine.lifecycle.retire(name, VERSION)
                 self._engine.lifecycle.forget(name, VERSION)
             new = {name: model for name, model in models.items() if self._served.get(name) is not model}
             self._served.update(new)
             await self._engine.lifecycle.load_all([plan(name, model) for name, model in new.items()])
+            for name, model in new.items():
+                if speaks(model):
+                    self._openai.add(name, model, VERSION)
+                else:  # it has taken the place of one that did
+                    self._openai.remove(name)
 
     def _soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self.follow())

@@ -5,11 +5,11 @@ import asyncio
 import openai
 import pytest
 
-from dragoman.compat.kserve.protocol.rest.openai.config import openai_route_prefix
 from dragoman.config import OpenAISettings, Settings
 from dragoman.errors import ConfigError, Unsupported
 from dragoman.protocols.openai.http import Http
 from dragoman.protocols.openai.serving import Serving
+from dragoman.serving.parser import openai_route_prefix
 from dragoman.testing import TestClient
 from dragoman.transport.router import Router
 from tests.protocols.openai.models import Lengths
