@@ -1,6 +1,6 @@
 """A chat that needs no weights: it has read one poem, and goes on from your last word as the poem does.
 
-``python chat.py --http_port 8080``. Always the same answer to the same words, so that one can see what a server does.
+``dragoman run chat.py``. Always the same answer to the same words, so that one can see what a server does.
 """
 
 import asyncio

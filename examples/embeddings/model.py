@@ -1,4 +1,4 @@
-"""Sentence embeddings and rerank by all-MiniLM-L6-v2, as a model of KServe's: ``python model.py --http_port 8080``."""
+"""Sentence embeddings and rerank by all-MiniLM-L6-v2, as a model of KServe's: ``dragoman run model.py``."""
 
 import argparse
 import asyncio

@@ -124,8 +124,10 @@ class KServeRuntime(Runtime):
         return asyncio.run(coroutine)
 
     def close(self) -> None:
-        """Call the model's own ``stop``."""
+        """Call the model's own ``stop``, and ``stop_engine`` where it has one."""
         self.model.stop()
+        if getattr(self.model, "engine", False):
+            self.model.stop_engine()
 
     async def _answer(self, request: InferRequest, place: int, emit: Emit) -> Outcome:
         payload: Any = None

@@ -1,16 +1,13 @@
 """The examples of docs/openai.md: a real encoder, and a chat without weights, asked by OpenAI's own client."""
 
 import asyncio
-import contextlib
-import subprocess
-import sys
-from pathlib import Path
 
 import httpx
 import numpy as np
 import openai
 import pytest
 
+from tests.program import Program
 from tests.test_examples import ROOT, run
 
 EXAMPLES = ROOT / "examples" / "embeddings"
@@ -23,27 +20,16 @@ TEXTS = {
 }
 
 
-@contextlib.contextmanager
-def serving(file: Path, kind: str, name: str):
-    command = [sys.executable, "-m", "tests.protocols.openai.serve", file, kind, name]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as server:
-        yield server.stdout.readline().strip()
-        server.stdin.close()
-    assert server.returncode == 0
-
-
 @pytest.fixture(scope="module")
 def minilm():
-    with serving(EXAMPLES / "model.py", "MiniLM", "minilm") as url:
-        yield url
+    with Program(EXAMPLES / "model.py") as program:
+        yield program.url
 
 
 @pytest.fixture(scope="module")
 def zen():
-    with serving(EXAMPLES / "chat.py", "Zen", "zen") as url:
-        yield url
+    with Program(EXAMPLES / "chat.py") as program:
+        yield program.url
 
 
 def likeness(answer):
