@@ -94,7 +94,7 @@ def from_model(told: Mapping[str, Any], status: int | None = None) -> Failure:
     code = str(told.get("code"))
     number = int(code) if code.isascii() and code.isdigit() and 400 <= int(code) <= 599 else status or 500
     document = _document(number, str(told.get("message", "")), told.get("param"))
-    document["error"] |= {key: told[key] for key in ("code", "type") if told.get(key)}
+    document["error"] |= {key: str(told[key]) for key in ("code", "type") if told.get(key)}
     kind = _CODES.get(number, Code.INVALID_INPUT if number < 500 else Code.MODEL_FAILED)
     return Failure(number, kind, document)
 
