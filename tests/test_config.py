@@ -200,6 +200,7 @@ def values(entry: Setting) -> st.SearchStrategy[Any]:
         "integer": whole,
         "integer or unset": whole,
         "size": whole,
+        "number": st.floats(entry.least or 0, min(entry.most or 1e300, 1e300)),
         "duration": st.floats(entry.least or 0, 1e300),
         "string": st.sampled_from(entry.choices) if entry.choices else texts,
         "list of integers": st.lists(whole, max_size=4).map(tuple),

@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
@@ -22,11 +23,14 @@ from dragoman.engine.operations import Operations
 from dragoman.errors import ConfigError, NotFound
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
+from dragoman.payloads import PayloadLog
 from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.protocols.management.http import Http as Management
+from dragoman.protocols.openai.http import Http as OpenAI
+from dragoman.protocols.openai.serving import Serving
 from dragoman.protocols.torchserve.http import Http as TorchServe
 from dragoman.repository.offers import Repository
 from dragoman.repository.sources import Sources, parse_rules
@@ -42,6 +46,7 @@ from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import Finder, HttpServer
 from dragoman.transport.origin import guard_from_browsers, guard_with_key, is_loopback
+from dragoman.transport.recording import recorded
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.restricting import Restrictions, grpc_guard_of, guards_of
 from dragoman.transport.router import Router
@@ -52,6 +57,9 @@ if TYPE_CHECKING:
     from dragoman.transport.grpc.server import GrpcServer
 
 log = logging.getLogger("dragoman")
+
+#: Seconds that the payload log has at the end.
+_LAST_PAYLOADS: Final = 5.0
 
 Found = Sequence[ModelSource | Problem]
 T = TypeVar("T")
@@ -99,6 +107,8 @@ class App:
         self.engine: Engine
         self.manager: Manager
         self.control: Controls
+        self.openai = Serving()  #: models that speak OpenAI's API; empty until somebody adds some
+        self._built = False  # else there is nothing to stop
         self.port = 0
         self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
@@ -109,6 +119,8 @@ class App:
         state = settings.management.state
         self._state = StoreLedger(open_store(state)) if state else None
         self._ledger: Ledger | None = ledger or self._state
+        kept = settings.payloads
+        self._payloads = PayloadLog(kept) if kept.url or kept.file else None
         self._scrapes: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -120,6 +132,10 @@ class App:
     def build(self) -> None:
         """Make the engine and every route, and start nothing. Needs the running event loop."""
         self.build_engine()
+        if self._payloads is not None:
+            self._payloads.start()
+            self.engine.stats.payloads = self._payloads.counts
+            self.router.taps = {"inference": partial(recorded, payloads=self._payloads)}
         self.control = self.make_control()
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
@@ -131,9 +147,10 @@ class App:
         if self.settings.server.grpc and grpc_installed():
             from dragoman.transport.grpc.server import GrpcServer
 
-            routes = grpc_routes(self.engine, self.control)
+            routes = grpc_routes(self.engine, self.control, self._payloads)
             guard = grpc_guard_of(self._restrictions.grpc)
             self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
+        self._built = True
 
     def make_control(self) -> Controls:
         """Who changes what is loaded."""
@@ -197,6 +214,14 @@ class App:
 
     async def stop(self) -> None:
         """Not ready at once; every accepted request is answered; then the models go."""
+        if self._built:
+            await self._stop_serving()
+        if self._payloads is not None:
+            await asyncio.to_thread(self._payloads.close, _LAST_PAYLOADS)
+        if self._state is not None:
+            await asyncio.to_thread(self._state.close)
+
+    async def _stop_serving(self) -> None:
         self.engine.stop()
         grace = self.settings.server.grace
         await self.control.stop()
@@ -208,8 +233,6 @@ class App:
         await self._operations.stop()
         await self.engine.close()
         await self.control.close()
-        if self._state is not None:
-            await asyncio.to_thread(self._state.close)
 
     @property
     def url(self) -> str:
@@ -243,6 +266,8 @@ class App:
         for protocol in (KServeV2, TorchServe):
             protocol(self.engine, self.settings.limits).add_routes(self.router)
         KServeV1(self.engine, self.settings.limits, _event_style(os.environ)).add_routes(self.router)
+        timeout, prefix = self.settings.models.timeout, self.settings.openai.prefix
+        OpenAI(self.engine, self.openai, self.settings.limits, timeout).add_routes(self.router, prefix)
         guard = guard_from_browsers(self.settings.server.host)
         RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         for path in ("/livez", "/healthz"):
@@ -328,16 +353,19 @@ def _sources(management: ManagementSettings) -> Sources | None:
     return Sources(store, parse_rules(management.allowed_urls, management.allowed_networks))
 
 
-def grpc_routes(engine: Engine, control: Controls) -> "Routes":
+def grpc_routes(engine: Engine, control: Controls, payloads: PayloadLog | None = None) -> "Routes":
     """Every gRPC method of the one port that has all of them."""
     from dragoman.protocols.grpc.health import Health
     from dragoman.protocols.grpc.reflection import Reflection
     from dragoman.protocols.kserve_v2 import messages
     from dragoman.protocols.kserve_v2.grpc import Grpc
     from dragoman.protocols.kserve_v2.grpc_repository import RepositoryGrpc
+    from dragoman.transport.grpc.recording import recorded as grpc_recorded
     from dragoman.transport.grpc.routes import Routes
 
-    routes = Routes()
+    routes = Routes(
+        {"inference": partial(grpc_recorded, payloads=payloads)} if payloads is not None else None
+    )
     Grpc(engine).add_services(routes)
     RepositoryGrpc(control).add_services(routes)
     Health(engine, routes.services).add_services(routes)

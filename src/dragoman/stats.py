@@ -158,6 +158,7 @@ class Stats:
     def __init__(self) -> None:
         self.models: dict[tuple[str, str], ModelStats] = {}
         self.refused: Counter[tuple[str, str]] = Counter()  #: requests no model saw, by (dialect, code)
+        self.payloads: Counter[str] = Counter(sent=0, failed=0, dropped=0)  #: by outcome
         self.started = time.time()
         self.told: Callable[[Sequence[Value]], None] | None = (
             None  #: hears every value of models' own metrics
@@ -178,6 +179,7 @@ class Stats:
         return {
             "models": [[*key, stats.snapshot()] for key, stats in self.models.items()],
             "refused": [[dialect, code, n] for (dialect, code), n in self.refused.items()],
+            "payloads": dict(self.payloads),
         }
 
     def add(self, snapshot: dict[str, Any]) -> None:
@@ -186,3 +188,4 @@ class Stats:
             self.of(model, version).add(numbers)
         for dialect, code, n in snapshot["refused"]:
             self.refused[dialect, code] += n
+        self.payloads.update(snapshot["payloads"])

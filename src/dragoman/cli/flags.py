@@ -17,6 +17,8 @@ PANELS: Final = {
     "server": "Server",
     "models": "Models (defaults; a model.toml beside a model wins)",
     "management": "Management",
+    "openai": "OpenAI's API",
+    "payloads": "Payload log",
     "log": "Log",
     "limits": "Limits",
     "grpc": "gRPC",

@@ -314,6 +314,41 @@ class ManagementSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAISettings:
+    """OpenAI's API, for models that speak it."""
+
+    prefix: str = setting(
+        "/openai",
+        "path in front of /v1 where it is, as KServe has it; empty is none, without a list of models",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadSettings:
+    """Whether what clients send and are answered is kept elsewhere, and where."""
+
+    url: str = setting("", "URL of a collector, which gets them as CloudEvents; empty sends none")
+    file: str = setting(
+        "", "file to which they are added, as CloudEvents in lines of JSON; empty writes none"
+    )
+    mode: str = setting(
+        "all", "what is kept: all, request or response", choices=("all", "request", "response")
+    )
+    sample: float = setting(1.0, "share of the requests that are kept with their answers", least=0, most=1)
+    buffer: int = setting(
+        67_108_864,
+        "bytes that may wait to be written; what is more is dropped, and counted",
+        unit="bytes",
+        least=0,
+    )
+    source: str = setting("dragoman", "who the events are from: a URI")
+    service: str = setting("", "inferenceservicename of the events")
+    namespace: str = setting("", "namespace of the events")
+    component: str = setting("", "component of the events, as predictor or transformer")
+    endpoint: str = setting("", "endpoint of the events, as default or canary")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -323,3 +358,5 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
     management: ManagementSettings = field(default_factory=ManagementSettings)
+    openai: OpenAISettings = field(default_factory=OpenAISettings)
+    payloads: PayloadSettings = field(default_factory=PayloadSettings)

@@ -30,6 +30,7 @@ METRICS = (
     ("dragoman_waiting_requests", "gauge", "Requests in the queue now", ("model", "version")),
     ("dragoman_running_requests", "gauge", "Requests being executed now", ("model", "version")),
     ("dragoman_worker_exits", "counter", "Worker processes that ended", ("model", "version", "reason")),
+    ("dragoman_payloads", "counter", "Requests and answers kept by the payload log", ("outcome",)),
     (
         "dragoman_http_requests_in_flight",
         "gauge",
@@ -90,6 +91,10 @@ class _View(Collector):
             for labels, numbers in models:
                 gauge.add_metric(labels, getattr(numbers, attribute))
             yield gauge
+        payloads = _family("dragoman_payloads")
+        for outcome, count in sorted(stats.payloads.items()):
+            payloads.add_metric([outcome], count)
+        yield payloads
         for name, value in (
             ("dragoman_http_requests_in_flight", self._in_flight),
             ("dragoman_start_time_seconds", stats.started),

@@ -124,8 +124,10 @@ class KServeRuntime(Runtime):
         return asyncio.run(coroutine)
 
     def close(self) -> None:
-        """Call the model's own ``stop``."""
+        """Call the model's own ``stop``, and ``stop_engine`` where it has one."""
         self.model.stop()
+        if getattr(self.model, "engine", False):
+            self.model.stop_engine()
 
     async def _answer(self, request: InferRequest, place: int, emit: Emit) -> Outcome:
         payload: Any = None
@@ -242,7 +244,9 @@ class _Health:
 async def _call(
     model: Any, body: Any, headers: Mapping[str, str], verb: InferenceVerb
 ) -> tuple[Any, dict[str, str]]:
-    """Of a model that is called itself, the answer, and headers where it has some."""
+    """Of a model that is called itself, the answer, and headers where it has some. Raises InvalidInput."""
+    if not callable(model):  # as those that speak OpenAI's API alone
+        raise InvalidInput(f"Model of type {type(model).__name__} does not support inference")
     answer = model(body, headers=headers, verb=verb)
     if inspect.isawaitable(answer):
         answer = await answer

@@ -71,9 +71,9 @@ class ServingApp(App):
 
     def make_control(self) -> Controls:
         if self._family is None:
-            return ServedModels(self.engine, self._held)
+            return ServedModels(self.engine, self._held, self.openai)
         siblings, changes = self._family
-        control = ServedModels(self.engine, self._held, siblings.tell, changes)
+        control = ServedModels(self.engine, self._held, self.openai, siblings.tell, changes)
         siblings.follow = control.follow_change
         return control
 

@@ -21,11 +21,20 @@ from dragoman.compat.kserve.errors import NoModelReady
 from dragoman.compat.kserve.model import BaseKServeModel, Model
 from dragoman.compat.kserve.model_repository import ModelRepository
 from dragoman.compat.kserve.predictor_config import PredictorConfig
-from dragoman.config import LimitSettings, LogSettings, ServerSettings, Settings
+from dragoman.config import (
+    LimitSettings,
+    LogSettings,
+    OpenAISettings,
+    PayloadSettings,
+    ServerSettings,
+    Settings,
+    load,
+    variable_name,
+)
 from dragoman.serving.app import Family, ServingApp
 from dragoman.serving.middleware import make_application
 from dragoman.serving.models import check_models
-from dragoman.serving.parser import make_parser
+from dragoman.serving.parser import make_parser, openai_route_prefix
 from dragoman.serving.processes import inherited, run_workers, serve_as_worker
 
 log = logging.getLogger("kserve")
@@ -232,7 +241,20 @@ class ModelServer:
             idle_timeout=float(self.timeout_keep_alive),
             body_bytes=max(LimitSettings().body_bytes, longest),
         )
-        return Settings(server=server, limits=limits, log=LogSettings(access=bool(self.access_log_format)))
+        return Settings(
+            server=server,
+            limits=limits,
+            log=LogSettings(access=bool(self.access_log_format)),
+            openai=OpenAISettings(prefix=openai_route_prefix()),
+            payloads=_payloads(),
+        )
+
+
+def _payloads() -> PayloadSettings:
+    """What the environment says of the payload log: KServe's agent has flags for it, its server has none."""
+    start = variable_name("payloads", "")
+    said = {name: value for name, value in os.environ.items() if name.startswith(start)}
+    return load(None, said, {}).settings.payloads
 
 
 def _started(app: apps.App) -> None:

@@ -17,6 +17,7 @@ from dragoman.config import ModelSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan, Record
 from dragoman.errors import ConfigError, InvalidInput, NotFound, NotReady
+from dragoman.protocols.openai.serving import Serving, speaks
 from dragoman.repository.overrides import NONE, Overrides
 from dragoman.runtimes.base import Runtime
 from dragoman.runtimes.kserve import KServeRuntime
@@ -41,17 +42,23 @@ class ServedModels:
         self,
         engine: Engine,
         repository: ModelRepository,
+        openai: Serving,
         tell: Tell | None = None,
         changes: Sequence[Sequence[str]] = (),
     ) -> None:
-        """``changes`` are actions and names that other processes were asked for before this one began."""
+        """``openai`` is told of models that speak OpenAI's API.
+
+        ``changes`` are actions and names that other processes were asked for before this one began.
+        """
         self._engine = engine
         self._repository = repository
+        self._openai = openai
         self._tell = tell
         self._changes = changes
         self._served: dict[str, BaseKServeModel] = {}
         self._following = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._engines: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Serve what the repository holds, and follow it from now on."""
@@ -67,7 +74,10 @@ class ServedModels:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        """Every model is gone."""
+        """Every model is gone, and has stopped its engine."""
+        for engine in self._engines.values():
+            engine.cancel()
+        await asyncio.gather(*self._engines.values(), return_exceptions=True)
 
     async def index(self) -> list[Record]:
         """Every model that is or was served."""
@@ -129,11 +139,21 @@ class ServedModels:
             models = dict(self._repository.get_models())
             for name in [name for name in self._served if name not in models]:
                 del self._served[name]
+                self._openai.remove(name)
+                if (engine := self._engines.pop(name, None)) is not None:
+                    engine.cancel()
                 self._engine.lifecycle.retire(name, VERSION)
                 self._engine.lifecycle.forget(name, VERSION)
             new = {name: model for name, model in models.items() if self._served.get(name) is not model}
             self._served.update(new)
             await self._engine.lifecycle.load_all([plan(name, model) for name, model in new.items()])
+            for name, model in new.items():
+                if getattr(model, "engine", False):
+                    self._engines[name] = asyncio.create_task(_run_engine(name, model))
+                if speaks(model):
+                    self._openai.add(name, model, VERSION)
+                else:  # it has taken the place of one that did
+                    self._openai.remove(name)
 
     def _soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self.follow())
@@ -173,6 +193,14 @@ def check_models(models: Iterable[Any]) -> None:
             raise RuntimeError(
                 f"Model type should be 'BaseKServeModel', got {type(model).__name__}: inherit from dragoman.Model"
             )
+
+
+async def _run_engine(name: str, model: Any) -> None:
+    """What a model does beside answering, as long as it is served: KServe doesn't wait for it either."""
+    try:
+        await model.start_engine()
+    except Exception as error:
+        log.error("the engine of a model has failed", extra={"model": name}, exc_info=error)
 
 
 async def _called(function: Callable[[str], Any], name: str) -> Any:

@@ -5,6 +5,7 @@ Read when this module is imported, as in KServe: what it leaves alone is the pro
 
 import argparse
 import os
+from collections.abc import Mapping
 from typing import Final
 
 #: KServe listens everywhere, for a pod is asked from outside; a laptop need not be.
@@ -21,6 +22,12 @@ def read_bool(text: str) -> bool:
     if text.lower() in _NO:
         return False
     raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+
+
+def openai_route_prefix(environ: Mapping[str, str] = os.environ) -> str:
+    """KServe's variable for where OpenAI's API is: ``/openai`` unless somebody sets it; empty is none."""
+    prefix = environ.get("KSERVE_OPENAI_ROUTE_PREFIX", "/openai").strip("/")
+    return f"/{prefix}" if prefix else ""
 
 
 def make_parser() -> argparse.ArgumentParser:

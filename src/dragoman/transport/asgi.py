@@ -47,29 +47,33 @@ class AsgiBridge:
         await self._lifespan.shutdown()
 
     def __call__(self, request: HttpRequest) -> None:
-        scope = self._scope(request)
+        scope = scope_of(request, self._root_path, self._lifespan.state.copy())
         task = asyncio.get_running_loop().create_task(_Exchange(request).run(self._app, scope))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _scope(self, request: HttpRequest) -> dict[str, Any]:
-        raw_path = request.path.encode("latin-1")
-        return {
-            "type": "http",
-            "asgi": ASGI.copy(),
-            "http_version": request.http_version,
-            "method": request.method,
-            "scheme": request.scheme,
-            "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
-            "raw_path": raw_path,
-            "query_string": request.query.encode("latin-1"),
-            "root_path": self._root_path,
-            "headers": list(request.headers),
-            "client": request.client,
-            "server": request.server,
-            "state": self._lifespan.state.copy(),
-            "extensions": {},
-        }
+
+def scope_of(
+    request: HttpRequest, root_path: str = "", state: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The request's head as ASGI has it."""
+    raw_path = request.path.encode("latin-1")
+    return {
+        "type": "http",
+        "asgi": ASGI.copy(),
+        "http_version": request.http_version,
+        "method": request.method,
+        "scheme": request.scheme,
+        "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
+        "raw_path": raw_path,
+        "query_string": request.query.encode("latin-1"),
+        "root_path": root_path,
+        "headers": list(request.headers),
+        "client": request.client,
+        "server": request.server,
+        "state": {} if state is None else state,
+        "extensions": {},
+    }
 
 
 class _Exchange:

@@ -1,7 +1,7 @@
 """Which handler answers which path. Knows patterns and methods, no bytes and no protocol of any wire."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -38,6 +38,7 @@ class Route:
 
 
 Match = tuple[Route, tuple[str, ...]]
+Tap = Callable[[Handler], Handler]
 _Candidate = tuple[re.Pattern[str], str]
 
 
@@ -58,6 +59,8 @@ class Router:
 
     def __init__(self, guards: Mapping[str, Guard] | None = None) -> None:
         self._guards = guards
+        #: What is put around the handlers of an operation that are added from now on.
+        self.taps: Mapping[str, Tap] = {}
         self._routes: list[Route] = []
         self._literal: dict[str, list[Route]] = {}
         self._patterns: dict[int, list[_Candidate]] = {}
@@ -88,6 +91,8 @@ class Router:
             if operation not in OPERATIONS:
                 raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
             guard = _both(self._guards.get(operation), guard)
+        if operation in self.taps:
+            handler = self.taps[operation](handler)
         route = Route(names, pattern, handler, streaming, permit, guard, operation)
         same = self._by_pattern.setdefault(pattern, [])
         taken = {method for other in same for method in other.methods}.intersection(names)

@@ -1,6 +1,6 @@
 """Which handler answers which method. Knows names and shapes, no bytes and no engine."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dragoman.transport.auth import OPERATIONS
@@ -31,7 +31,9 @@ class Route:
 class Routes:
     """Every method of every service. A path is found as it is written here, letter for letter, or not at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, taps: Mapping[str, Callable[[Handler], Handler]] | None = None) -> None:
+        """``taps`` is what is put around the handlers of an operation."""
+        self._taps = taps or {}
         self._routes: dict[bytes, Route] = {}
 
     def add(
@@ -47,6 +49,8 @@ class Routes:
         """Answer ``/service/method``. Raises ValueError if somebody does already, or for an unknown operation."""
         if operation not in OPERATIONS:
             raise ValueError(f"/{service}/{method} has the unknown operation {operation!r}")
+        if operation in self._taps:
+            handler = self._taps[operation](handler)
         route = Route(service, method, shape, handler, operation, permit)
         if self._routes.setdefault(route.path.encode(), route) is not route:
             raise ValueError(f"{route.path} has a handler already")

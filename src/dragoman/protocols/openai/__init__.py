@@ -1,0 +1,1 @@
+"""OpenAI's API: completions, chat, embeddings, rerank and the list of models."""
