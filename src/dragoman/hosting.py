@@ -1,0 +1,112 @@
+"""The whole server as an ASGI application, for people who start it with uvicorn or gunicorn, or inside another app::
+
+    app = dragoman.asgi("app.py")          # uvicorn module:app
+
+Every model and REST dialect is behind it; ports, TLS and gRPC are the host's business. Knows ASGI and no protocol.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import replace
+from typing import Any
+
+from dragoman.app import App
+from dragoman.config import Settings
+from dragoman.config import load as load_settings
+from dragoman.errors import ConfigError
+from dragoman.services import Functions
+from dragoman.transport.head import Refusal
+from dragoman.transport.hosted import HostedRequest, close_websocket, read_body
+from dragoman.transport.lifespan import Receive, Send
+from dragoman.transport.status import error_body, respond_failure
+
+
+def asgi(*targets: str | type | Functions, settings: Settings | None = None) -> "Hosted":
+    """An application that serves what ``dragoman serve`` would: files, folders, classes, services.
+
+    Settings come from dragoman.toml and the environment unless they are given. Nothing is loaded before the host has
+    started the application, or sent it a request.
+    """
+    return Hosted([_target(target) for target in targets], settings)
+
+
+class Hosted:
+    """The ASGI application; one for each event loop that a host runs."""
+
+    def __init__(self, targets: list[str], settings: Settings | None) -> None:
+        self._targets = targets
+        self._settings = settings
+        self._starting: asyncio.Task[App] | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(await self._started(), scope, receive, send)
+        else:
+            await close_websocket(receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._started()
+        except ConfigError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        app = await self._started()
+        self._starting = None
+        await app.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _started(self) -> App:
+        """The app, once it has loaded. A host that starts nothing, as one that mounts us, waits here first."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> App:
+        settings = self._settings or load_settings(None, os.environ, {}).settings
+        settings = replace(settings, server=replace(settings.server, grpc=False))
+        app = App.serving(self._targets, settings)
+        await app.open()
+        failed = [model for model in app.overview() if model["state"] == "FAILED"]
+        if failed and len(failed) == len(app.overview()):
+            await app.stop()
+            raise ConfigError(f"no model could be loaded: {failed[0]['reason']}")
+        return app
+
+    async def _answer(self, app: App, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        request = HostedRequest(scope, b"")
+        route, request.params = app.router.find(request.method, request.path)
+
+        def answer(request: HostedRequest) -> None:
+            try:
+                if route.guard is not None:
+                    route.guard(request)
+                if not request.answered:
+                    route.handler(request)
+            except Exception as error:
+                respond_failure(request, error)
+
+        try:
+            request.body = await read_body(scope, receive, app.settings.limits.body_bytes)
+        except Refusal as refusal:
+            request.respond(refusal.status, error_body(refusal.message), headers=refusal.headers)
+        except ConnectionError:
+            return
+        await request.run(answer, receive, send)
+
+
+def _target(target: str | type | Functions) -> str:
+    """What ``dragoman serve`` would be told: a class or service is found again in its file."""
+    if isinstance(target, str):
+        return target
+    if isinstance(target, Functions):
+        return str(target.functions[0].__globals__["__file__"])
+    file = getattr(sys.modules.get(target.__module__), "__file__", None)
+    if file is None:
+        raise ConfigError(f"{target.__qualname__} is in no file, where a worker could find it")
+    return f"{file}:{target.__qualname__}"
