@@ -9,17 +9,14 @@ import asyncio
 import os
 import sys
 from dataclasses import replace
-from typing import Any
 
 from dragoman.app import App
 from dragoman.config import Settings
 from dragoman.config import load as load_settings
 from dragoman.errors import ConfigError
 from dragoman.services import Functions
-from dragoman.transport.head import Refusal
-from dragoman.transport.hosted import HostedRequest, close_websocket, read_body
-from dragoman.transport.lifespan import Receive, Send
-from dragoman.transport.status import error_body, respond_failure
+from dragoman.transport.hosted import HostedRoutes
+from dragoman.transport.lifespan import Message, Receive, Send
 
 
 def asgi(*targets: str | type | Functions, settings: Settings | None = None) -> "Hosted":
@@ -38,14 +35,16 @@ class Hosted:
         self._targets = targets
         self._settings = settings
         self._starting: asyncio.Task[App] | None = None
+        self._routes: HostedRoutes
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
-            await self._answer(await self._started(), scope, receive, send)
+            await self._started()
+            await self._routes(scope, receive, send)
         else:
-            await close_websocket(receive, send)
+            raise RuntimeError(f"only http is served here, not {scope['type']!r}")
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -72,32 +71,13 @@ class Hosted:
         settings = replace(settings, server=replace(settings.server, grpc=False))
         app = App.serving(self._targets, settings)
         await app.open()
+        limits = settings.limits
+        self._routes = HostedRoutes(app.router, body_bytes=limits.body_bytes, permits=limits.requests)
         failed = [model for model in app.overview() if model["state"] == "FAILED"]
         if failed and len(failed) == len(app.overview()):
             await app.stop()
             raise ConfigError(f"no model could be loaded: {failed[0]['reason']}")
         return app
-
-    async def _answer(self, app: App, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        request = HostedRequest(scope, b"")
-        route, request.params = app.router.find(request.method, request.path)
-
-        def answer(request: HostedRequest) -> None:
-            try:
-                if route.guard is not None:
-                    route.guard(request)
-                if not request.answered:
-                    route.handler(request)
-            except Exception as error:
-                respond_failure(request, error)
-
-        try:
-            request.body = await read_body(scope, receive, app.settings.limits.body_bytes)
-        except Refusal as refusal:
-            request.respond(refusal.status, error_body(refusal.message), headers=refusal.headers)
-        except ConnectionError:
-            return
-        await request.run(answer, receive, send)
 
 
 def _target(target: str | type | Functions) -> str:

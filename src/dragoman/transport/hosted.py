@@ -88,7 +88,8 @@ class HostedRequest:
     @property
     def path(self) -> str:
         raw: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
-        return raw.partition(b"?")[0].decode("latin-1")
+        path = raw.partition(b"?")[0].decode("latin-1")
+        return path.removeprefix(self._scope.get("root_path", "")) or "/"  # mounted in another application
 
     @property
     def query(self) -> str:
