@@ -25,6 +25,11 @@ POLICY: Final = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:"
 )
+#: The one picture that ReDoc would fetch from elsewhere, and an empty one.
+_LOGO: Final = (
+    b"https://cdn.redoc.ly/redoc/logo-mini.svg",
+    b"data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==",
+)
 
 _HEAD: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -65,4 +70,4 @@ def asset(name: str) -> tuple[bytes, str]:
     place = Path(spec.origin).parent / "static" / name if spec is not None and spec.origin else None
     if place is None or not place.is_file():
         raise NotFound(f"there is no {name}; the pages' scripts come with pip install 'dragoman[service]'")
-    return place.read_bytes(), FILES[name]
+    return place.read_bytes().replace(*_LOGO), FILES[name]

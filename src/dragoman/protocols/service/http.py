@@ -41,7 +41,8 @@ class Http:
         """``/services/…``, and every path that is nobody else's; ``guard`` is asked about those."""
         router.add("GET", f"/{documents.ASSETS}/{{}}", self.asset, permit=False, operation="pages")
         router.add("GET", "/services", self.index, operation="metadata")
-        router.add("GET", "/services/{}", self.named, operation="inference")
+        for path in ("/services/{}", "/services/{}/"):
+            router.add("GET", path, self.named, operation="inference")
         router.add(METHODS, "/services/{}/{*}", self.named, operation="inference")
         router.fallback(self.anything, streaming=False, guard=self._guarding(guard))
         self._taken = lambda method, path: bool(router.find(method, path)[0].pattern)
@@ -61,13 +62,13 @@ class Http:
 
     def named(self, http: HttpRequest) -> None:
         """``/services/{name}/…``: the same, whatever else the server has at its root."""
-        name, *rest = http.params
+        name = http.params[0]
         router = self._table.named.get(name)
         if router is None:
             _refuse(http, self._missing(name))
             return
-        path = http.path.removeprefix(f"/services/{name}") if rest else "/"
-        route, params = router.find(http.method, path or "/")
+        path = http.path.partition("/services/")[2].partition("/")[2]
+        route, params = router.find(http.method, f"/{path}")
         if not route.pattern:
             _refuse(http, NotFound("Not Found"))
             return

@@ -53,12 +53,20 @@ def encode_http(endpoint: Endpoint, call: HttpCall, identity: Identity, result: 
 def encode_item(endpoint: Endpoint, call: HttpCall, identity: Identity, item: Any) -> InferResponse:
     """An item of a stream: an event for who asked for events, else a line of JSON."""
     data = encode_value(endpoint, item)
-    events = wants_events(call)
-    body = b"data: " + data + b"\n\n" if events else data + b"\n"
+    body = b"data: " + data + b"\n\n" if wants_events(call) else data + b"\n"
+    return _part(endpoint, call, identity, body)
+
+
+def encode_end(endpoint: Endpoint, call: HttpCall, identity: Identity) -> InferResponse:
+    """The last part of a stream, which is empty; of one without items it is all there is."""
+    return _part(endpoint, call, identity, b"")
+
+
+def _part(endpoint: Endpoint, call: HttpCall, identity: Identity, body: bytes) -> InferResponse:
     headers = [("model-version", identity.version), ("cache-control", "no-cache")]
     if identity.run:
         headers.append(("run-id", identity.run))
-    kind = EVENTS if events else LINES
+    kind = EVENTS if wants_events(call) else LINES
     return respond(identity, endpoint.options.status, body, kind, headers)
 
 

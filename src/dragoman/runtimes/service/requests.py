@@ -140,7 +140,7 @@ def _check_one(
             problems.append({"type": "value_error", "loc": loc, "msg": reason, "input": given[each.key]})
             return
     try:
-        arguments[each.name] = each.adapter.validate_python(value)
+        arguments[each.name] = each.adapter.validate_python(value, from_attributes=True)
     except ValidationError as error:
         found = error.errors(include_url=False)
         problems += [{**problem, "loc": (*loc, *problem["loc"])} for problem in found]

@@ -167,8 +167,10 @@ class ServiceRuntime(Runtime):
 
     async def _run(self, task: Task, place: int, emit: Emit) -> Outcome:
         try:
-            if task.item is not None:
-                return await self._stream(task, place, emit)
+            if task.item is not None and task.end is not None:
+                async for item in self._items(task.endpoint, task.calls[0]):
+                    emit(place, replace(task.item(item), final=False))
+                return task.end()
             if task.endpoint.stream:
                 results: list[Any] = [[item async for item in self._items(task.endpoint, task.calls[0])]]
             else:
@@ -176,14 +178,6 @@ class ServiceRuntime(Runtime):
         except Exception as error:
             return self._failure(task, error)
         return _finish(task, results)
-
-    async def _stream(self, task: Task, place: int, emit: Emit) -> InferResponse:
-        """Every item as a part of the answer; the last part is empty."""
-        assert task.item is not None
-        async for item in self._items(task.endpoint, task.calls[0]):
-            emit(place, replace(task.item(item), final=False))
-        last = task.item(None)
-        return replace(last, outputs=())
 
     async def _call(self, endpoint: Endpoint, arguments: Mapping[str, Any]) -> Any:
         if endpoint.concurrent:

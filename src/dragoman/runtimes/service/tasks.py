@@ -20,14 +20,15 @@ Arguments = dict[str, Any]
 
 @dataclass(slots=True)
 class Task:
-    """``finish`` takes the result of every call; ``item`` makes a part of the answer of what a stream yields, where the
-    client can take parts."""
+    """``finish`` takes the result of every call. Where the client can take parts, ``item`` makes one of what a stream
+    yields, and ``end`` the last."""
 
     request: InferRequest
     endpoint: Endpoint
     calls: list[Arguments]
     finish: Callable[[Sequence[Any]], InferResponse]
     item: Callable[[Any], InferResponse] | None = None
+    end: Callable[[], InferResponse] | None = None
 
 
 def http_task(request: InferRequest, endpoints: Mapping[str, Endpoint], identity: Identity) -> Task:
@@ -36,8 +37,11 @@ def http_task(request: InferRequest, endpoints: Mapping[str, Endpoint], identity
     endpoint = endpoints[call.endpoint]
     arguments = requests.read_http(endpoint, call)
     finish = partial(_finish_http, endpoint, call, identity)
-    item = partial(answers.encode_item, endpoint, call, identity) if endpoint.stream else None
-    return Task(request, endpoint, [arguments], finish, item)
+    task = Task(request, endpoint, [arguments], finish)
+    if endpoint.stream:
+        task.item = partial(answers.encode_item, endpoint, call, identity)
+        task.end = partial(answers.encode_end, endpoint, call, identity)
+    return task
 
 
 def tensor_task(request: InferRequest, endpoint: Endpoint, plan: tensors.Plan, identity: Identity) -> Task:
