@@ -8,6 +8,8 @@ Every model and REST dialect is behind it; ports, TLS and gRPC are the host's bu
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from dragoman.app import App
@@ -46,18 +48,27 @@ class Hosted:
         else:
             raise RuntimeError(f"only http is served here, not {scope['type']!r}")
 
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """From the load to the end of the models, for applications that mount this one: theirs alone is told of start
+        and end. ``FastAPI(lifespan=models.lifespan)``. Raises ConfigError when no model could be loaded.
+        """
+        started = await self._started()
+        try:
+            yield
+        finally:
+            self._starting = None
+            await started.stop()
+
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self._started()
+            async with self.lifespan():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
         except ConfigError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        app = await self._started()
-        self._starting = None
-        await app.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _started(self) -> App:

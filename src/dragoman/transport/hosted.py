@@ -89,7 +89,11 @@ class HostedRequest:
     def path(self) -> str:
         raw: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
         path = raw.partition(b"?")[0].decode("latin-1")
-        return path.removeprefix(self._scope.get("root_path", "")) or "/"  # mounted in another application
+        return path.removeprefix(self.root_path) or "/"
+
+    @property
+    def root_path(self) -> str:
+        return str(self._scope.get("root_path", ""))
 
     @property
     def query(self) -> str:

@@ -73,7 +73,9 @@ def test_any_other_exception_tells_nothing_but_an_id(client):
 def test_a_result_that_is_not_what_was_promised_is_the_model_s_failure(client):
     answer = client.post("/wrong", {})
     assert answer.status == 500
-    assert answer.json()["detail"].startswith("the model's output is invalid: wrong is not what its hint promises")
+    assert answer.json()["detail"].startswith(
+        "the model's output is invalid: wrong is not what its hint promises"
+    )
 
 
 def test_a_process_that_ends_takes_only_its_own_request_with_it(client):
@@ -105,7 +107,7 @@ def test_an_empty_stream_is_an_answer(client):
 
 
 def test_a_stream_that_fails_ends_without_its_end(client):
-    with pytest.raises(Exception, match="IncompleteRead|0 bytes read"):
+    with pytest.raises(Exception, match=r"IncompleteRead|0 bytes read"):
         client.post("/count", {"until": 20})
 
 
@@ -117,7 +119,9 @@ def form(**parts):
             filename, kind, value = value
             extra = f'; filename="{filename}"\r\nContent-Type: {kind}'
         lines.append(
-            f'--edge\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + value + b"\r\n"
+            f'--edge\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode()
+            + value
+            + b"\r\n"
         )
     return b"".join(lines) + b"--edge--\r\n", {"content-type": "multipart/form-data; boundary=edge"}
 
@@ -151,7 +155,9 @@ def test_a_field_is_no_file_and_no_file_is_missing(client):
 
 
 def test_a_broken_form_is_refused(client):
-    answer = client.request("POST", "/upload", b"nonsense", {"content-type": "multipart/form-data; boundary=edge"})
+    answer = client.request(
+        "POST", "/upload", b"nonsense", {"content-type": "multipart/form-data; boundary=edge"}
+    )
     assert answer.status == 422
 
 

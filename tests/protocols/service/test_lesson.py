@@ -99,9 +99,7 @@ def test_a_prediction_is_made_for_each_text(client):
     ]
     answer = client.post("/predict", {"texts": [{"text": text} for text in texts]})
     tags = ["natural-language-processing", "computer-vision"]
-    predictions = [
-        {"input_text": text, "predicted_tag": tag} for text, tag in zip(texts, tags, strict=True)
-    ]
+    predictions = [{"input_text": text, "predicted_tag": tag} for text, tag in zip(texts, tags, strict=True)]
     check_envelope(client, answer, "POST", "/predict", {"predictions": predictions})
 
 

@@ -38,7 +38,11 @@ def original():
         return {}
 
     @app.get("/items/{item}")
-    def item(item: int, tag: Annotated[list[str], fastapi.Query()] = [], limit: Annotated[int, fastapi.Query(ge=1)] = 10):  # noqa: B006
+    def item(
+        item: int,
+        tag: Annotated[list[str], fastapi.Query()] = [],  # noqa: B006
+        limit: Annotated[int, fastapi.Query(ge=1)] = 10,
+    ):
         return {"item": item, "tag": tag, "limit": limit}
 
     return app

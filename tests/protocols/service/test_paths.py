@@ -20,7 +20,9 @@ class Plain:
 
 @pytest.fixture(scope="module")
 def client():
-    with TestClient(str(APPS / "words.py"), str(APPS / "functions.py"), str(APPS / "many.py"), Plain) as client:
+    with TestClient(
+        str(APPS / "words.py"), str(APPS / "functions.py"), str(APPS / "many.py"), Plain
+    ) as client:
         yield client
 
 

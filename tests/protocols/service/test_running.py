@@ -90,7 +90,9 @@ def test_other_arguments_and_bad_requests_go_alone(batched):
 
 
 def test_one_that_makes_a_call_fail_fails_alone(batched):
-    answers = together(*(lambda text=text: batched.post("/predict", words(text)) for text in ("a", "bad", "c", "d")))
+    answers = together(
+        *(lambda text=text: batched.post("/predict", words(text)) for text in ("a", "bad", "c", "d"))
+    )
     assert [answer.status for answer in answers] == [200, 500, 200, 200]
 
 

@@ -42,7 +42,12 @@ def slow(tmp_path):
 def test_before_its_startup_has_ended_every_path_of_it_is_503(slow):
     client, thread, folder = slow
     port = client.app.port
-    for method, path in [("POST", "/predict"), ("GET", "/"), ("POST", "/services/slow/predict"), ("GET", "/docs")]:
+    for method, path in [
+        ("POST", "/predict"),
+        ("GET", "/"),
+        ("POST", "/services/slow/predict"),
+        ("GET", "/docs"),
+    ]:
         status, retry, document = ask(port, method, path)
         assert (status, retry) == (503, "1")
         assert "starting" in document["detail"]
@@ -59,7 +64,10 @@ def test_a_startup_that_fails_says_where(tmp_path):
         "import dragoman\n@dragoman.service\nclass Broken:\n    def startup(self):\n        1 / 0\n"
         "    def predict(self, x: int) -> int:\n        return x\n"
     )
-    with pytest.raises(RuntimeError, match=r"Broken.startup failed at broken.py:5: ZeroDivisionError"), TestClient(str(file)):
+    with (
+        pytest.raises(RuntimeError, match=r"Broken.startup failed at broken.py:5: ZeroDivisionError"),
+        TestClient(str(file)),
+    ):
         pass
 
 

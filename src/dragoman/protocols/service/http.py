@@ -242,7 +242,7 @@ class _Exchange:
 def _call(http: HttpRequest) -> codec.Call:
     host = http.header(b"host") or "localhost"
     query = f"?{http.query}" if http.query else ""
-    url = f"{http.scheme}://{host}{http.path}{query}"
+    url = f"{http.scheme}://{host}{http.root_path}{http.path}{query}"
     return codec.Call(http.method, url, http.query, http.params, http.headers)
 
 

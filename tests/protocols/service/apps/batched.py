@@ -1,7 +1,5 @@
 """Rows of several requests in one call."""
 
-from threading import Event
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
@@ -28,9 +26,7 @@ class Batched:
         """Lengths, and with each how many rows its call had."""
         if any(word.text == "bad" for word in words):
             raise RuntimeError("bad")
-        return Lengths(
-            lengths=[len(word.text) + extra for word in words], calls=[len(words)] * len(words)
-        )
+        return Lengths(lengths=[len(word.text) + extra for word in words], calls=[len(words)] * len(words))
 
     @dragoman.endpoint(batch=True)
     def double(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,6 @@
 """Starts when a file is there, and says in another how it ends."""
 
 import time
-from pathlib import Path
 
 import dragoman
 
