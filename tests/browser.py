@@ -23,9 +23,9 @@ def find_chromium():
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once."""
+    """The browser, started once for a module: while Playwright runs, its event loop is the thread's, and others can't be."""
     path = find_chromium()
     if path is None:
         tell = pytest.fail if os.environ.get("CI") else pytest.skip

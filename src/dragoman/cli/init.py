@@ -33,7 +33,9 @@ class Words:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where the file goes; made if it isn't there.")] = Path("."),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the file goes; made if it isn't there.")
+    ] = Path("."),
 ) -> None:
     """Write a small typed service to begin with."""
     file = folder / FILE
