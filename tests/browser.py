@@ -25,7 +25,7 @@ def find_chromium():
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once for a module: while Playwright runs, its event loop is the thread's, and others can't be."""
+    """The browser, started once for a module: while Playwright runs, its event loop is the thread's only one."""
     path = find_chromium()
     if path is None:
         tell = pytest.fail if os.environ.get("CI") else pytest.skip

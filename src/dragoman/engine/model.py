@@ -83,7 +83,7 @@ class Model:
                 deadline = self._clock.time() + timeout
                 request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
             if self.mirror is not None:
-                reply = self.mirror.watch(request, reply)
+                reply = self.mirror.watch(request, reply, check=check)
             return self._scheduler.submit(request, reply, dialect)
         except DragomanError as error:
             self.stats.answers[dialect, error.code.value] += 1

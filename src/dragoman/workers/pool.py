@@ -217,6 +217,12 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
 
     if where == "thread" or not (where == "inline" or runtime.fast):
         return Pool(said, threads, more, metrics=metrics)
+    if said.concurrent:
+        await _closed(threads)
+        raise ConfigError(
+            f"model {name!r} is made of coroutines: it can't run on the server's event loop",
+            hint="use execution = 'process' or 'thread'",
+        )
     # The threads have nothing more to do; a runtime that stays must not be closed by the thread that loaded it.
     inline = InlineInstance(threads[0].release(), loop, metrics)
     await _closed(threads)

@@ -1,5 +1,6 @@
 """Where services answer: at the root, under a prefix, under their names; beside each other and the server's own."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,26 @@ def test_versions_of_a_service_share_its_traffic(tmp_path):
         headers = {"content-type": "application/json"}
         assert client.request("PUT", "/management/models/who/traffic", shares, headers).status == 200
         assert {client.post("/predict", {"x": 1}).json()["model-version"] for _ in range(4)} == {"1", "2"}
+
+
+@pytest.mark.parametrize(("other", "equal"), [("x + 1", True), ("x + 2", False)])
+def test_a_shadow_s_answers_are_compared_without_their_envelopes(tmp_path, other, equal):
+    for version, value in (("1", "x + 1"), ("2", other)):
+        folder = tmp_path / "sum" / version
+        folder.mkdir(parents=True)
+        (folder / "model.py").write_text(
+            "import dragoman\n@dragoman.service\nclass Sum:\n"
+            f"    def predict(self, x: int) -> int:\n        return {value}\n"
+        )
+    (tmp_path / "sum" / "model.toml").write_text('versions = "all"\n')
+    with TestClient(str(tmp_path)) as client:
+        shadow, headers = b'{"shadow": "1"}', {"content-type": "application/json"}
+        assert client.request("PUT", "/management/models/sum/traffic", shadow, headers).status == 200
+        assert client.post("/predict", {"x": 1}).status == 200
+        deadline = time.monotonic() + 60
+        while True:
+            report = client.get("/management/models/sum/traffic").json()["report"]
+            if report["equal"] + report["different"]:
+                break
+            assert time.monotonic() < deadline
+        assert (report["copied"], report["equal"]) == (1, int(equal))

@@ -15,11 +15,17 @@ from dragoman.testing import TestClient
 APPS = Path(__file__).parent / "apps"
 
 
+@pytest.fixture(scope="module")
+def side():
+    with TestClient(str(APPS / "side.py")) as client:
+        yield client
+
+
 @pytest.fixture(scope="module", params=["process", "thread"])
-def side(request):
+def anywhere(request):
     settings = Settings(models=ModelSettings(execution=request.param))
     with TestClient(str(APPS / "side.py"), settings=settings) as client:
-        yield client, request.param
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +41,34 @@ def together(*calls):
 
 
 def test_coroutines_wait_for_each_other(side):
-    client, execution = side
-    if execution == "thread":  # one after the other there: the first would wait for ever
-        return
     answers = together(
-        lambda: client.post("/meet", {"name": "ada"}), lambda: client.post("/meet", {"name": "bob"})
+        lambda: side.post("/meet", {"name": "ada"}), lambda: side.post("/meet", {"name": "bob"})
     )
     assert [answer.json() for answer in answers] == ["ada", "bob"]
 
 
-def test_a_plain_method_beside_them_answers(side):
-    assert side[0].post("/plain", {"number": 3}).json() == -3
+def test_a_plain_method_beside_them_answers_wherever_they_run(anywhere):
+    assert anywhere.post("/plain", {"number": 3}).json() == -3
 
 
-def test_an_asynchronous_stream_is_a_stream(side):
-    answer = side[0].get("/ticks?until=3")
+def test_an_asynchronous_stream_is_a_stream_there(anywhere):
+    answer = anywhere.get("/ticks?until=3")
     assert [json.loads(line)["tick"] for line in answer.body.splitlines()] == [0, 1, 2]
+
+
+def test_coroutines_can_not_run_on_the_server_s_event_loop():
+    settings = Settings(models=ModelSettings(execution="inline"))
+    reason = "model 'side' is made of coroutines: it can't run on the server's event loop"
+    with pytest.raises(RuntimeError, match=reason), TestClient(str(APPS / "side.py"), settings=settings):
+        pass
+
+
+@pytest.mark.parametrize("execution", ["inline", "thread"])
+def test_plain_services_can_run_in_the_server_too(execution):
+    settings = Settings(models=ModelSettings(execution=execution))
+    with TestClient(str(APPS / "words.py"), settings=settings) as client:
+        assert client.post("/predict", {"text": "a b"}).json()["data"] == 2
+        assert client.post("/predict", {}).status == 422
 
 
 def words(*texts):
@@ -102,9 +120,9 @@ def test_arrays_are_rows_too(batched):
     assert all(answer.json() == [[2.0, 4.0]] for answer in answers)
 
 
-def test_a_method_that_loses_rows_is_told(batched):
-    answers = together(*(lambda: batched.post("/lose", {"rows": [1]}) for _ in range(4)))
-    assert {answer.status for answer in answers} == {200}  # alone there is nothing to compare
+def test_where_rows_are_lost_each_request_gets_a_call_of_its_own(batched):
+    answers = together(*(lambda: batched.post("/lose", {"rows": [1, 2]}) for _ in range(4)))
+    assert [answer.json() for answer in answers] == [[1]] * 4
 
 
 def test_many_clients_get_each_its_own(batched):

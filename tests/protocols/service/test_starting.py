@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from shutil import copy
@@ -30,8 +31,9 @@ def slow(tmp_path):
     client = TestClient(str(file))
     thread = threading.Thread(target=client.__enter__)
     thread.start()
+    deadline = time.monotonic() + 60
     while not getattr(getattr(client, "app", None), "port", 0):
-        pass
+        assert time.monotonic() < deadline
     yield client, thread, tmp_path
     (tmp_path / "go").touch()
     thread.join()

@@ -68,6 +68,9 @@ def decode_answer(response: InferResponse) -> Answer:
         (str(name), str(value)) for name, value in said.get("headers", ()) if str(name).lower() not in _OURS
     )
     body = b"".join(bytes(element) for tensor in response.outputs for element in tensor.data.ravel())
+    if envelope := said.get("envelope"):
+        before, after = envelope
+        body = b"".join((str(before).encode(), body, str(after).encode()))
     return Answer(status, str(said.get("content_type", "")), headers, body)
 
 
