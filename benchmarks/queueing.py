@@ -68,7 +68,9 @@ def simulate(way: str, replicas: int, load: float, service: Draw, requests: int,
     choose = _chooser(way, replicas, chance)
     pool = [_Replica(deque()) for _ in range(1 if way == "shared queue" else replicas)]
     free = replicas  # of a shared queue
-    events: list[tuple[float, int, int, float]] = []  # when, a serial number, whose, and when that request came
+    events: list[
+        tuple[float, int, int, float]
+    ] = []  # when, a serial number, whose, and when that request came
     total, waits, worked = [], [], 0.0
     now = 0.0
     serial = 0
@@ -186,7 +188,9 @@ def table(replicas: Sequence[int], loads: Sequence[float], requests: int, seed: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How fast N replicas answer, by the way requests are shared.")
+    parser = argparse.ArgumentParser(
+        description="How fast N replicas answer, by the way requests are shared."
+    )
     parser.add_argument("--requests", type=int, default=200_000, help="of each line of the table")
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()

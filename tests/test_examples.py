@@ -1,5 +1,6 @@
 """The examples, run as their README says, against live servers."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.profiles.running import serving
 
 ROOT = Path(__file__).parent.parent
 GRPC = ROOT / "examples" / "grpc"
+TAGS = ROOT / "examples" / "tags"
 PROTOS = ROOT / "src" / "dragoman" / "protocols" / "torchserve" / "protos"
 
 
@@ -60,3 +62,31 @@ def test_messages_compiled_anew_register_ask_and_unregister(tmp_path):
         assert ask("infer", "tokens", "hello") == ["hello"]
         assert ask("stream", "tokens", "to be or not") == ["to ", "be ", "or ", "not"]
         assert ask("unregister", "tokens") == ['Model "tokens" unregistered']
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The tag classifier, trained here and now."""
+    folder = tmp_path_factory.mktemp("tags")
+    lines = run(TAGS / "train.py", folder)
+    return folder, lines
+
+
+def test_the_tag_classifier_learns_and_serves_its_own_figures(trained, monkeypatch):
+    folder, lines = trained
+    performance = json.loads((folder / "performance.json").read_text())
+    assert json.loads(lines[-1]) == performance["overall"]
+    assert performance["overall"]["f1"] > 0.65  # chance is 0.05, always the most frequent tag 0.13
+    monkeypatch.setenv("TAGS_MODEL", str(folder))
+    with TestClient(str(TAGS / "app.py")) as client:
+        texts = ["Can you write a function that sorts a list?", "Which planet is the biggest?"]
+        answer = client.post("/predict", {"texts": [{"text": text} for text in texts]}).json()
+        tags = [prediction["predicted_tag"] for prediction in answer["data"]["predictions"]]
+        assert tags == ["coding", "trivia"]
+        assert answer["run-id"] == (folder / "run_id.txt").read_text()
+        shown = client.get("/performance?filter=overall").json()["data"]["performance"]
+        assert shown == performance["overall"]
+        assert {"class", "slices"} <= client.get("/performance").json()["data"]["performance"].keys()
+        assert client.get("/args/analyzer").json()["data"] == {"analyzer": "char_wb"}
+        over_v1 = client.post("/v1/models/app:predict", {"instances": [{"text": text} for text in texts]})
+        assert over_v1.json()["predictions"]["predicted_tag"] == tags

@@ -87,7 +87,7 @@ def grpc_is_let_in(channel, path, headers):
 
 @pytest.mark.parametrize(("operation", "line"), DOORS, ids=[line for _, line in DOORS])
 def test_a_door_opens_to_its_header_and_to_no_other(locked, channel, operation, line):
-    words, _, path = line.partition(" ")
+    words, _, path = line.rpartition(" ")
     path = path.replace("{*}", "Sum").replace("{}", "Sum", 1).replace("{}", "1")
     for headers, opens in headers_for(operation):
         if words == "gRPC":

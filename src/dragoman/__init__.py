@@ -1,7 +1,7 @@
 """One Python model server that speaks every inference dialect its users already speak.
 
 What programs import is below; each name is imported when it is first asked for, so that ``import dragoman`` costs
-nothing. The API of models and of their server is KServe's.
+nothing. The API of models and of their server is KServe's; ``__init__.pyi`` says to type checkers what is here.
 """
 
 import importlib
@@ -25,8 +25,11 @@ _HOMES: Final = {
     "ModelServer": "dragoman.serving.model_server",
     "PredictorConfig": _KSERVE,
     "RESTConfig": _KSERVE,
+    "asgi": "dragoman.hosting",
     "deserialize_bytes_tensor": f"{_KSERVE}.protocol.infer_type",
+    "endpoint": "dragoman.services",
     "serialize_byte_tensor": f"{_KSERVE}.protocol.infer_type",
+    "service": "dragoman.services",
     "to_grpc_parameters": f"{_KSERVE}.protocol.infer_type",
     "to_http_parameters": f"{_KSERVE}.protocol.infer_type",
 }

@@ -31,6 +31,7 @@ from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.protocols.management.http import Http as Management
 from dragoman.protocols.openai.http import Http as OpenAI
 from dragoman.protocols.openai.serving import Serving
+from dragoman.protocols.service.http import Http as Services
 from dragoman.protocols.torchserve.http import Http as TorchServe
 from dragoman.repository.offers import Repository
 from dragoman.repository.sources import Sources, parse_rules
@@ -187,6 +188,13 @@ class App:
                 await self._siblings.loaded(self)
         self.engine.started()
 
+    async def open(self) -> None:
+        """Load without listening, for a host that brings the requests. Returns when every model was tried."""
+        self.build()
+        await self._bridge.startup()
+        await self._load()
+        self.engine.started()
+
     async def _listen(self) -> None:
         server = self.settings.server
         files = (server.tls_cert, server.tls_key, server.tls_client_ca)
@@ -279,7 +287,10 @@ class App:
         if self._manages:
             management = Management(self.engine, self.manager, self._intake, self._operations)
             management.add_routes(self.router, guard_with_key(guard, self.settings.management.key))
-        self.router.add("GET", "/", self._bridge, streaming=True, operation="pages")
+        self.router.add("GET", "/", self._home, streaming=True, operation="pages")
+        expected = [each.name for each in self.models if isinstance(each, ModelSource) and is_service(each)]
+        self._services = Services(self.engine, expected)
+        self._services.add_routes(self.router, guards_of(self._restrictions.rest).get("inference"))
 
     @property
     def _manages(self) -> bool:
@@ -301,6 +312,11 @@ class App:
                 self.engine.registry.set_traffic(desired.name, desired.traffic)
             except NotFound as error:  # one of its versions could not be loaded
                 log.error("traffic can't be split", extra={"model": desired.name, "reason": error.message})
+
+    def _home(self, http: HttpRequest) -> None:
+        """A browser gets the page; a program what the service at the root says, where there is one."""
+        if not self._services.at_home(http):
+            self._bridge(http)
 
     def _live(self, http: HttpRequest) -> None:
         http.respond(200, b"ok\n", "text/plain")
@@ -339,6 +355,11 @@ def _event_style(environ: Mapping[str, str]) -> Style:
     """How answers to CloudEvents look: KServe's variables say it."""
     merge = environ.get("CE_MERGE", "").lower() == "true"
     return Style(environ.get("CE_TYPE") or Style().type, environ.get("CE_SOURCE", ""), merge)
+
+
+def is_service(source: ModelSource) -> bool:
+    """Whether a typed service is to be expected of a model."""
+    return source.settings.runtime == "service"
 
 
 def _sources(management: ManagementSettings) -> Sources | None:

@@ -49,6 +49,14 @@ class SequenceUnknown(InvalidInput):
     """The request goes on with a sequence that has not begun, or has ended."""
 
 
+class Unprocessable(InvalidInput):
+    """It could be read, and is not what the model's types ask for. ``detail`` is JSON: a list of places and reasons."""
+
+    def __init__(self, message: str, detail: str = "[]") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
 class Unauthorized(DragomanError):
     """Nobody who may: the key is missing or wrong."""
 

@@ -42,7 +42,10 @@ EVERYTHING: dict[str, Any] = {
     "autoscaling": {
         "enabled": True,
         "metrics": [
-            {"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "5"}}}
+            {
+                "type": "Pods",
+                "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "5"}},
+            }
         ],
     },
     "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
@@ -128,7 +131,9 @@ def test_the_pod_waits_longer_than_the_server_does(render):
     for values in ({}, {"config": {"server": {"grace": 300}}}, {"config": {}}):
         objects = render(values)
         pod = objects["Deployment"]["spec"]["template"]["spec"]
-        grace = tomllib.loads(objects["ConfigMap"]["data"]["dragoman.toml"]).get("server", {}).get("grace", 30)
+        grace = (
+            tomllib.loads(objects["ConfigMap"]["data"]["dragoman.toml"]).get("server", {}).get("grace", 30)
+        )
         assert pod["terminationGracePeriodSeconds"] > grace + 5
 
 

@@ -35,7 +35,9 @@ def test_its_extras_are_the_package_s():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     chosen = re.search(r"^ARG EXTRAS=(.+)$", TEXT, re.M)[1].split(",")
     assert set(chosen) <= set(extras)
-    assert not any(library in each for extra in chosen for each in extras[extra] for library in ("torch", "ray["))
+    assert not any(
+        library in each for extra in chosen for each in extras[extra] for library in ("torch", "ray[")
+    )
 
 
 def test_its_variables_are_settings_and_nobody_in_it_is_root():

@@ -95,7 +95,9 @@ def test_only_one_format_of_a_name_and_version_and_every_one_has_a_runtime(runti
 def test_the_transformer_s_program_is_a_model_that_prepares(tmp_path, monkeypatch):
     configuration, service = documents("transformer.yaml")
     program = tmp_path / "transformer.py"
-    program.write_text(configuration["data"]["transformer.py"].replace("from kserve", "from dragoman.compat.kserve"))
+    program.write_text(
+        configuration["data"]["transformer.py"].replace("from kserve", "from dragoman.compat.kserve")
+    )
     monkeypatch.setattr("sys.argv", [str(program)])
     names = runpy.run_path(str(program), run_name="imported")
     import asyncio

@@ -10,6 +10,7 @@ from dragoman.engine.engine import Engine
 from dragoman.engine.lifecycle import Plan
 from dragoman.errors import ConfigError, DeadlineExceeded, NotReady
 from dragoman.types import InferResponse, Signature, TensorSpec
+from dragoman.workers.introduction import Introduction
 from dragoman.workers.pool import Pool
 from tests.fakes import FakeClock, FakeInstance, request
 
@@ -37,7 +38,7 @@ class Farm:
 
         async def start():
             first = [await more() for _ in range(settings.get("instances", 1) or 1)]
-            return Pool(X, first, more)
+            return Pool(Introduction(X), first, more)
 
         record = await self.engine.lifecycle.load(Plan(name, "1", "fake", ModelSettings(**settings), start))
         assert record.reason == ""

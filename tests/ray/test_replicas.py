@@ -233,7 +233,9 @@ def test_a_model_that_can_t_be_loaded_says_why_and_leaves_nothing_in_the_cluster
     from ray import serve
 
     (folder / "broken").mkdir()
-    (folder / "broken" / "model.py").write_text("class Model:\n    def predict(self): pass\n\nraise OSError('no disk')\n")
+    (folder / "broken" / "model.py").write_text(
+        "class Model:\n    def predict(self): pass\n\nraise OSError('no disk')\n"
+    )
     answer = server.request("POST", "/v2/repository/models/broken/load")
     assert answer.status == 400
     assert "no disk" in answer.json()["error"]

@@ -17,6 +17,7 @@ from dragoman.cli import (
     crashes,
     demo,
     deploy,
+    init,
     kserve,
     models,
     predict,
@@ -56,6 +57,7 @@ def dragoman(
 
 
 app.command("serve", epilog=serve.EXAMPLES, rich_help_panel=SERVING)(serve.serve)
+app.command("init", epilog=init.EXAMPLES, rich_help_panel=SERVING)(init.init)
 app.command("check", epilog=check.EXAMPLES, rich_help_panel=SERVING)(check.check)
 app.command("demo", epilog=demo.EXAMPLES, rich_help_panel=SERVING)(demo.demo)
 app.command(

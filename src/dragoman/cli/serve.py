@@ -22,6 +22,8 @@ dragoman serve iris.onnx
 
 dragoman serve models/ --port 9000 --max-batch 32 --max-delay 2ms
 
+dragoman serve app.py --reload --reload-dir app
+
 dragoman serve app.py:Classifier --processes 4 --log-format json
 """
 
@@ -44,11 +46,27 @@ def serve(
             "--strict", help="Stop with exit code 1 if any model fails to load, not only if all do."
         ),
     ] = False,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload", help="Start again whenever a source or configuration file changes: for development."
+        ),
+    ] = False,
+    reload_dir: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reload-dir",
+            metavar="FOLDER",
+            help="Folder that --reload watches, again and again for more; without it those of the targets.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models until SIGTERM or Ctrl-C."""
     settings = load(config, os.environ, flags).settings
     if not targets and not settings.management.store:
         raise Failure("serve what?", hint=_suggestion(), code=USAGE)
+    if reload or reload_dir:
+        raise typer.Exit(_serve_again(targets or [], reload_dir or [], settings))
     raise typer.Exit(run(targets or [], settings, strict))
 
 
@@ -63,6 +81,16 @@ def run(targets: list[str], settings: Settings, strict: bool) -> int:
     configure(settings.log)
     serve_them = _serve_many if settings.server.processes > 1 else _serve
     return serve_them(targets, settings, strict)
+
+
+def _serve_again(targets: list[str], folders: list[Path], settings: Settings) -> int:
+    from dragoman.cli.reload import folders_of, serve_again
+    from dragoman.log import configure
+
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise Failure(f"--reload-dir {missing[0]} is no folder", code=USAGE)
+    configure(settings.log)
+    return serve_again(sys.argv[1:], folders or folders_of(targets))
 
 
 def _serve(targets: list[str], settings: Settings, strict: bool) -> int:

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from dragoman.config import ModelSettings
-from dragoman.engine.check import compile_check
+from dragoman.engine.check import Check, compile_check
 from dragoman.engine.scaling import Load, Range
 from dragoman.engine.shadow import Mirror
 from dragoman.errors import ConfigError, DragomanError, NoInstance
@@ -63,27 +64,53 @@ class Model:
         self._scaling = asyncio.Lock()
         self._waking: asyncio.Task[None] | None = None
         self._check = compile_check(name, NOTHING_SAID if pool.takes_documents else self.signature)
+        self._face_checks: dict[str, Check] = {}
         self._scheduler = _scheduler(self.signature, settings, pool, stats, clock, self._asleep)
         if pool.exits is not None:
             pool.exits.count_in(stats.exits)
 
-    def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry | None:
+    def infer(self, request: InferRequest, reply: Reply, dialect: str, *, check: bool = True) -> Entry | None:
         """Check and queue a request; ``None`` if it has been answered already.
 
-        Raises what makes it impossible; all else goes through ``reply``, once.
+        Raises what makes it impossible; all else goes through ``reply``, once. Without ``check`` the request is in
+        the model's own words, which only the model can check.
         """
         try:
-            self._check(request)
+            if check:
+                self._check(request)
             timeout = self.settings.timeout
             if timeout:
                 deadline = self._clock.time() + timeout
                 request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
             if self.mirror is not None:
-                reply = self.mirror.watch(request, reply)
+                reply = self.mirror.watch(request, reply, check=check)
             return self._scheduler.submit(request, reply, dialect)
         except DragomanError as error:
             self.stats.answers[dialect, error.code.value] += 1
             raise
+
+    def face(self, name: str) -> "Model | None":
+        """The same model, asked something else: under a name and with a signature of its own."""
+        signature = self._pool.faces.get(name)
+        if signature is None:
+            return None
+        face = copy(self)
+        face.name = f"{self.name}.{name}"
+        face.signature = signature
+        if name not in self._face_checks:
+            self._face_checks[name] = compile_check(face.name, signature)
+        face._check = self._face_checks[name]
+        return face
+
+    @property
+    def faces(self) -> Mapping[str, Signature]:
+        """What else it can be asked, by name."""
+        return self._pool.faces
+
+    @property
+    def description(self) -> Mapping[str, Any] | None:
+        """What it says of itself to a protocol of its own."""
+        return self._pool.description
 
     def finish_sequence(self, name: str) -> None:
         """The client says that no more requests of this sequence come."""
@@ -246,20 +273,20 @@ def _scheduler(
         )
     return Scheduler(
         pool.instances,
-        Immediate() if pool.continuous else _policy(signature, settings, pool.takes_requests),
+        Immediate() if pool.continuous else _policy(signature, settings, pool),
         stats,
         clock,
         queue_size=settings.queue_size,
-        batched=signature.batched,
+        batched=signature.batched and not pool.takes_requests,
         alike=not pool.takes_requests,
         now=pool.now,
         asleep=asleep,
     )
 
 
-def _policy(signature: Signature, settings: ModelSettings, takes_requests: bool) -> Policy:
-    if takes_requests:
-        max_batch = settings.max_batch or 1
+def _policy(signature: Signature, settings: ModelSettings, pool: Pool) -> Policy:
+    if pool.takes_requests:
+        max_batch = settings.max_batch or pool.most_requests
     elif signature.batched:
         max_batch = signature.max_batch or DEFAULT_MAX_BATCH
     else:

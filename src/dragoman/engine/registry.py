@@ -27,6 +27,9 @@ class Registry:
         self._traffic: dict[str, Traffic] = {}
         self._rotations: dict[str, Rotation] = {}
         self._known: set[str] = set()
+        self.changes = (
+            0  #: grows with every model that comes or goes: who has made something of them looks again
+        )
 
     def forget(self, name: str) -> None:
         """This model, of which no version is loaded, has never existed."""
@@ -79,10 +82,17 @@ class Registry:
         if model is not None:
             return model
         if name not in self._known:
+            if (face := self._face(name, version, headers)) is not None:
+                return face
             raise NotFound(f"Request for unknown model: '{name}' is not found")
         if version and self._models.get(name):
             raise NotFound(f"Request for unknown model: '{name}' version {version} is not found")
         raise NotFound(f"Request for unknown model: '{name}' has no available versions")
+
+    def _face(self, name: str, version: str, headers: Headers | None) -> Model | None:
+        """What ``model.name`` means where no model is called so: another question to that model."""
+        base, _, face = name.rpartition(".")
+        return self.find(base, version, headers).face(face) if base in self._known else None
 
     def set_traffic(self, name: str, traffic: Traffic) -> None:
         """Split the traffic of a model between its versions, or copy it to one of them. Raises NotFound."""
@@ -136,6 +146,7 @@ class Registry:
 
     def _choose(self, name: str) -> None:
         """Settle which of the versions that can answer is the default, once and not with every request."""
+        self.changes += 1
         versions, wanted = self._models.get(name, {}), self._set.get(name)
         model = versions.get(wanted) if wanted else max(versions.values(), key=_number, default=None)
         if model is None:

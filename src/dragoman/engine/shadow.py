@@ -54,12 +54,12 @@ class Mirror:
         self.shadow = shadow
         self.report = Report()
 
-    def watch(self, request: InferRequest, reply: Reply) -> Reply:
+    def watch(self, request: InferRequest, reply: Reply, *, check: bool = True) -> Reply:
         """Send a copy, and listen to what ``reply`` is told."""
         pair = _Pair(self.report, reply)
         copy = replace(request, version=self.shadow.version, deadline=None)
         try:
-            self.shadow.infer(copy, pair.take_shadow, DIALECT)
+            self.shadow.infer(copy, pair.take_shadow, DIALECT, check=check)
             self.report.copied += 1
         except DragomanError:
             self.report.refused += 1

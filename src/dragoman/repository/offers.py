@@ -132,7 +132,9 @@ class Repository:
             return None
         if offer.folder is not None:
             found = read_model(offer.folder, self._defaults, self._guess, configure)
-            found = [replace(entry, name=name) for entry in found]  # it may be called otherwise than its folder
+            found = [
+                replace(entry, name=name) for entry in found
+            ]  # it may be called otherwise than its folder
         else:
             found = [_configured(version.source, configure) for version in offer.versions.values()]
             found += offer.problems

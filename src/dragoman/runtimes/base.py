@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar
 
 from dragoman.errors import ConfigError, DragomanError
@@ -96,6 +96,15 @@ class Runtime(ABC):
         ``emit(place, response)`` hands out a part of a request's answer (``final`` false) before its last one.
         """
         raise NotImplementedError
+
+    #: How many of them it likes to get at once, unless the operator says otherwise.
+    most_requests: int = 1
+
+    #: What else the model can be asked, by name: requests for ``model.name`` have another signature.
+    faces: Mapping[str, Signature] = MappingProxyType({})
+
+    #: What the model says of itself to a protocol of its own, as JSON has it; ``None`` where it needs none.
+    description: Mapping[str, Any] | None = None
 
     #: Executions may run side by side, as coroutines: a worker process then starts each batch as it comes.
     concurrent: bool = False

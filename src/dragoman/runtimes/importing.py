@@ -5,6 +5,7 @@ Knows nothing of inputs and outputs.
 
 import importlib
 import importlib.util
+import inspect
 import itertools
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Artifact
+from dragoman.runtimes.calling import required
 
 _serial = itertools.count(1)
 _alone = threading.RLock()  # models load side by side, but ``sys.path`` and ``sys.modules`` are one
@@ -36,10 +38,50 @@ def find_class(artifact: Artifact, method: str) -> type[Any]:
     ``entry`` is ``module:Class``, or just ``Class`` beside a file. A directory is searched for the entry's
     module, else for ``model.py``, else for its only ``.py`` file.
     """
+    module, class_name = find_module(artifact)
+    return pick_class(module, class_name, method)
+
+
+def find_module(artifact: Artifact) -> tuple[ModuleType, str]:
+    """The imported module of ``artifact.entry``, and the class that it names; "" where it names none."""
     module_name, _, class_name = artifact.entry.rpartition(":")
     with _alone:
-        module = _find_module(artifact, module_name)
-    return _named(module, class_name) if class_name else _only(module, method)
+        return _find_module(artifact, module_name), class_name
+
+
+def pick_class(module: ModuleType, name: str, method: str) -> type[Any]:
+    """The class called ``name``; without one the only class with ``method``, or ``Model``. Raises ConfigError."""
+    return _named(module, name) if name else _only(module, method)
+
+
+def folder_of(artifact: Artifact) -> Path | None:
+    """The folder that a model's file lies in, or that is the model; ``None`` where it has no place."""
+    path = artifact.path
+    return path.parent if path is not None and path.is_file() else path
+
+
+def call_user(
+    what: str,
+    function: Callable[..., Any],
+    supply: Mapping[str, Any],
+    finish: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Call the user's constructor or hook with those of ``supply`` that it names; ``finish`` gets what it returns.
+
+    What it raises becomes ConfigError with a place.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if unknown := sorted(required(parameters) - supply.keys()):
+        raise ConfigError(f"{what} asks for {', '.join(unknown)}", hint=f"it may take {', '.join(supply)}")
+    named = {parameter.name for parameter in parameters}
+    try:
+        result = function(**{name: value for name, value in supply.items() if name in named})
+        return result if finish is None else finish(result)
+    except ConfigError:
+        raise
+    except Exception as error:
+        message = f"{what} failed at {where(error)}: {type(error).__name__}: {error}"
+        raise ConfigError(message) from error
 
 
 def _find_module(artifact: Artifact, name: str) -> ModuleType:

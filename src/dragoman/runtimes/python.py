@@ -16,17 +16,17 @@
 ``artifact``.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dragoman.errors import ConfigError, InvalidOutput
-from dragoman.runtimes.base import Artifact, Runtime
-from dragoman.runtimes.calling import bind_predict, required
+from dragoman.runtimes.base import Artifact, Runtime, require
+from dragoman.runtimes.calling import bind_predict
 from dragoman.runtimes.convert import select, to_tensor, to_undeclared
-from dragoman.runtimes.importing import find_class, where
+from dragoman.runtimes.importing import call_user, find_module, folder_of, pick_class
+from dragoman.runtimes.service.finding import find_service
 from dragoman.runtimes.signature import complete, make_spec
 from dragoman.types import DTYPES, InferRequest, InferResponse, Signature, Tensor, TensorSpec
 
@@ -45,21 +45,24 @@ class PythonRuntime(Runtime):
         self._call = bind_predict(model.predict, self.signature.inputs)
 
     @classmethod
-    def load(cls, artifact: Artifact) -> "PythonRuntime":
-        """Import, construct and load the user's class; what it raises becomes ConfigError with a place."""
+    def load(cls, artifact: Artifact) -> Runtime:
+        """Import, construct and load the user's class; what it raises becomes ConfigError with a place.
+
+        A class that is marked as a service is run as one.
+        """
         if not artifact.trusted:
             raise ConfigError(
                 "the model is Python code from a place that isn't trusted to run code here",
                 hint="load it from a local path, or export it to ONNX",
             )
-        found = find_class(artifact, "predict")
-        path = (
-            artifact.path.parent if artifact.path is not None and artifact.path.is_file() else artifact.path
-        )
-        supply = {"path": path, "options": dict(artifact.options), "artifact": artifact}
-        model = _call_user(f"{found.__name__}()", found, supply)
+        module, name = find_module(artifact)
+        if (service := find_service(module, name)) is not None:
+            return _serve(artifact, service)
+        found = pick_class(module, name, "predict")
+        supply = {"path": folder_of(artifact), "options": dict(artifact.options), "artifact": artifact}
+        model = call_user(f"{found.__name__}()", found, supply)
         if callable(load := getattr(model, "load", None)):
-            _call_user(f"{found.__name__}.load", load, supply)
+            call_user(f"{found.__name__}.load", load, supply)
         if not callable(getattr(model, "predict", None)):
             raise ConfigError(f"class {found.__name__!r} has no predict method")
         return cls(artifact, model)
@@ -141,6 +144,13 @@ class PythonRuntime(Runtime):
                 raise InvalidOutput(f"the model got {rows} rows and returned {got} in output {tensor.name!r}")
 
 
+def _serve(artifact: Artifact, service: Any) -> Runtime:
+    require("pydantic", "service")
+    from dragoman.runtimes.service.runtime import ServiceRuntime
+
+    return ServiceRuntime(artifact, service)
+
+
 def _plain_promises(specs: tuple[TensorSpec, ...]) -> list[tuple[str, str, Any, tuple[int, ...]]]:
     """Name, datatype, dtype and a row's shape of each output, if all they leave open is the number of rows."""
     if any(spec.datatype == "BYTES" or spec.shape[:1] != (-1,) or -1 in spec.shape[1:] for spec in specs):
@@ -168,18 +178,3 @@ def _declared(model: Any, attribute: str) -> tuple[TensorSpec, ...]:
             raise ConfigError(f"{attribute}[{name!r}] must be (datatype, shape) or (datatype, shape, labels)")
         specs.append(make_spec(name, said[0], said[1], labels=said[2] if len(said) == 3 else ()))
     return tuple(specs)
-
-
-def _call_user(what: str, function: Callable[..., Any], supply: Mapping[str, Any]) -> Any:
-    """Call the user's constructor or ``load`` with those of ``supply`` that it names."""
-    parameters = list(inspect.signature(function).parameters.values())
-    if unknown := sorted(required(parameters) - supply.keys()):
-        raise ConfigError(f"{what} asks for {', '.join(unknown)}", hint=f"it may take {', '.join(supply)}")
-    named = {parameter.name for parameter in parameters}
-    try:
-        return function(**{name: value for name, value in supply.items() if name in named})
-    except ConfigError:
-        raise
-    except Exception as error:
-        message = f"{what} failed at {where(error)}: {type(error).__name__}: {error}"
-        raise ConfigError(message) from error

@@ -8,6 +8,7 @@ from typing import Final
 
 from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Runtime
+from dragoman.runtimes.sniffing import is_service_file
 
 #: What ``runtime`` may be in a ``model.toml``, and the class behind it.
 RUNTIMES: Final[Mapping[str, str]] = {
@@ -15,6 +16,7 @@ RUNTIMES: Final[Mapping[str, str]] = {
     "lightgbm": "dragoman.runtimes.lightgbm:LightGBMRuntime",
     "onnx": "dragoman.runtimes.onnx:OnnxRuntime",
     "python": "dragoman.runtimes.python:PythonRuntime",
+    "service": "dragoman.runtimes.service.runtime:ServiceRuntime",
     "sklearn": "dragoman.runtimes.sklearn:SklearnRuntime",
     "torch": "dragoman.runtimes.torch:TorchRuntime",
     "torchserve": "dragoman.runtimes.torchserve:TorchServeRuntime",
@@ -68,6 +70,8 @@ def guess(path: Path) -> str | None:
     """
     suffix = path.suffix.lower()
     names = SUFFIXES.get(suffix, ())
+    if suffix == ".py" and is_service_file(path):
+        return "service"
     if suffix not in _AMBIGUOUS:
         return names[0] if names else None
     found = _sniff(path)

@@ -52,6 +52,10 @@ class Exchange:
         return self._head.path
 
     @property
+    def root_path(self) -> str:
+        return ""
+
+    @property
     def query(self) -> str:
         return self._head.query
 

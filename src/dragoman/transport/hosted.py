@@ -88,7 +88,12 @@ class HostedRequest:
     @property
     def path(self) -> str:
         raw: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
-        return raw.partition(b"?")[0].decode("latin-1")
+        path = raw.partition(b"?")[0].decode("latin-1")
+        return path.removeprefix(self.root_path) or "/"
+
+    @property
+    def root_path(self) -> str:
+        return str(self._scope.get("root_path", ""))
 
     @property
     def query(self) -> str:

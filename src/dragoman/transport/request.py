@@ -30,6 +30,10 @@ class HttpRequest(Protocol):
         """As sent: no percent-decoding, no query."""
 
     @property
+    def root_path(self) -> str:
+        """What comes before ``path`` where another application has mounted this one; mostly nothing."""
+
+    @property
     def query(self) -> str:
         """As sent, without the question mark."""
 

@@ -33,10 +33,10 @@ from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers import sweep
 from dragoman.workers.execution import execute, execute_concurrently
+from dragoman.workers.introduction import introduce
 from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
 from dragoman.workers.reporting import Reporter, encode_values
 from dragoman.workers.shared import BIG, HERE, IN_FILE, LARGEST, Ring, read_file, write_file
-from dragoman.workers.signatures import describe_signature
 from dragoman.workers.stepping import serve_steps
 
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -149,8 +149,7 @@ def main(arguments: Sequence[str]) -> None:
         line.tell(b"X", _failure(error))
         os._exit(LOAD_FAILED)
     _log()
-    hello = {"signature": describe_signature(runtime.signature), "fast": runtime.fast}
-    line.tell(b"L", hello | {"concurrent": runtime.concurrent, "continuous": runtime.continuous})
+    line.tell(b"L", introduce(runtime))
     reporter = None if runtime.metrics is None else Reporter(runtime.metrics, partial(_report, line))
     gc.freeze()
     code: object = 0

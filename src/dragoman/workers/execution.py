@@ -1,11 +1,11 @@
 """One execution: requests join, the runtime computes, the answer is cut apart. Knows no thread and no queue."""
 
 import logging
-import secrets
 from collections.abc import Sequence
 
-from dragoman.errors import DragomanError, InvalidOutput, ModelFailed
+from dragoman.errors import DragomanError, InvalidOutput
 from dragoman.runtimes.base import Emit, Runtime
+from dragoman.runtimes.failure import failed
 from dragoman.scheduling.batch import merge, split
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
@@ -47,7 +47,7 @@ def execute_one(runtime: Runtime, request: InferRequest, fatal: Fatal = ()) -> O
     except DragomanError as error:
         return error
     except BaseException as error:  # a model that calls sys.exit() must not take the server with it
-        return _failed(request, error)
+        return failed(request, error)
     response.id = request.id
     if request.outputs is not None:
         return _select(response, request.outputs)
@@ -60,7 +60,7 @@ def _execute_requests(runtime: Runtime, requests: Sequence[InferRequest], emit: 
     except DragomanError as error:
         return [error] * len(requests)
     except BaseException as error:
-        return [_failed(requests[0], error)] * len(requests)
+        return [failed(requests[0], error)] * len(requests)
 
 
 async def execute_concurrently(
@@ -72,7 +72,7 @@ async def execute_concurrently(
     except DragomanError as error:
         return [error] * len(requests)
     except BaseException as error:
-        return [_failed(requests[0], error)] * len(requests)
+        return [failed(requests[0], error)] * len(requests)
 
 
 def _counted(outcomes: Sequence[Outcome], requests: Sequence[InferRequest]) -> Sequence[Outcome]:
@@ -82,14 +82,6 @@ def _counted(outcomes: Sequence[Outcome], requests: Sequence[InferRequest]) -> S
         )
         return [failure] * len(requests)
     return outcomes
-
-
-def _failed(request: InferRequest, error: BaseException) -> ModelFailed:
-    failure = secrets.token_hex(4)
-    log.error("model %s failed", request.model, extra={"id": failure, "request": request.id}, exc_info=error)
-    return ModelFailed(
-        f"model {request.model!r} failed on this request; the server's log has it under id {failure}"
-    )
 
 
 def _select(response: InferResponse, wanted: Sequence[str]) -> Outcome:

@@ -19,15 +19,20 @@ import orjson
 
 from dragoman.errors import (
     Code,
+    Conflict,
     DeadlineExceeded,
     DragomanError,
+    Forbidden,
     InvalidInput,
     InvalidOutput,
     ModelFailed,
     NotFound,
     NotReady,
+    Overloaded,
     PredictionFailed,
     TooLarge,
+    Unauthorized,
+    Unprocessable,
     Unsupported,
 )
 from dragoman.tensors import Buffer, bytes_array, count_elements, encode_raw, split_bytes
@@ -46,9 +51,13 @@ _KINDS: Final[Mapping[str, type[DragomanError]]] = {
     kind.code.value: kind
     for kind in (
         InvalidInput,
+        Unauthorized,
+        Forbidden,
         NotFound,
+        Conflict,
         TooLarge,
         Unsupported,
+        Overloaded,
         NotReady,
         DeadlineExceeded,
         ModelFailed,
@@ -176,7 +185,8 @@ def _describe(outcome: Outcome, data: "_Data") -> list[Any]:
         return [outcome.model, outcome.version, outcome.id, outcome.parameters, tensors]
     if isinstance(outcome, PredictionFailed):
         return [outcome.code.value, outcome.message, outcome.status, outcome.detail]
-    return [outcome.code.value, outcome.message, 0, None]
+    detail = outcome.detail if isinstance(outcome, Unprocessable) else None
+    return [outcome.code.value, outcome.message, 0, detail]
 
 
 def _outcome(described: Any, data: memoryview) -> Outcome:
@@ -190,6 +200,8 @@ def _outcome(described: Any, data: memoryview) -> Outcome:
     code, message, status, detail = described
     if not isinstance(message, str):
         raise Damaged("an error of the wrong form")
+    if isinstance(detail, str) and not status:
+        return Unprocessable(message, detail)
     if status:
         return PredictionFailed(message, status if 200 <= _integer(status) <= 599 else 500, detail)
     return _KINDS.get(Code(code).value, ModelFailed)(message)

@@ -18,16 +18,16 @@ from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
-from dragoman.types import Signature
 from dragoman.workers.crash import Exits
 from dragoman.workers.far import Loader
 from dragoman.workers.instance import InlineInstance, LoopInstance, ThreadInstance
+from dragoman.workers.introduction import Introduction
 from dragoman.workers.process import ProcessInstance, ProcessPlan
 from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
-USER_CODE: Final = frozenset({"kserve", "python", "torchserve"})
+USER_CODE: Final = frozenset({"kserve", "python", "service", "torchserve"})
 #: What the border between processes is made of.
 PROCESSES_WORK: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd", "pidfd_open"))
 
@@ -55,26 +55,26 @@ class Pool:
 
     def __init__(
         self,
-        signature: Signature,
+        said: Introduction,
         instances: Sequence[Closable],
         more: Callable[[], Awaitable[Closable]] | None = None,
         *,
-        takes_requests: bool = False,
-        takes_documents: bool = False,
         exits: Exits | None = None,
         now: Now | None = None,
         metrics: Outlet | None = None,
-        continuous: bool = False,
     ) -> None:
         """``more`` loads one more instance; ``now`` is the short way of one that runs on the event loop."""
-        self.signature = signature
+        self.signature = said.signature
         self.instances = list(instances)
-        self.takes_requests = takes_requests
-        self.takes_documents = takes_documents
+        self.takes_requests = said.takes_requests
+        self.takes_documents = said.takes_documents
+        self.most_requests = said.most_requests  #: that it likes to get at once
+        self.faces = said.faces  #: what else it can be asked, by name
+        self.description = said.description
         self.exits = exits  #: how its processes ended, where it has any
         self.now = now
         self.metrics = metrics or Outlet()
-        self.continuous = continuous  #: requests are handed over one by one, and join what runs
+        self.continuous = said.continuous  #: requests are handed over one by one, and join what runs
         self._more = more
 
     @property
@@ -160,39 +160,31 @@ async def _start_processes(
     )
     numbers = count()
 
-    async def load() -> tuple[ProcessInstance, Signature, bool]:
+    async def load() -> tuple[ProcessInstance, Introduction]:
         process = ProcessInstance(plan, next(numbers), loop)
         try:
-            return process, *await process.loaded
+            return process, await process.loaded
         except BaseException:
             await _closed([process])
             raise
 
     kind = runtime_class(runtime)
-    if not settings.instances and kind.takes_requests:
-        signature, fast, loaded = kind.signature, False, []  # it says nothing more when it is loaded
+    if not settings.instances and kind.takes_requests and hasattr(kind, "signature"):
+        # All that it says when it is loaded.
+        documents = kind.takes_documents
+        said, loaded = Introduction(kind.signature, takes_requests=True, takes_documents=documents), []
     else:  # a model that may sleep is loaded once: nobody else can say what it takes
         loaded = await _all(load, settings.instances or 1)
-        _, signature, fast = loaded[0]
+        _, said = loaded[0]
 
     async def more() -> Closable:
-        process, its_signature, _ = await load()
-        await _check_equal(artifact.name, [process], [signature, its_signature])
+        process, its = await load()
+        await _check_equal(artifact.name, [process], [said, its])
         return process
 
-    processes = [process for process, _, _ in loaded]
-    await _check_equal(artifact.name, processes, [each for _, each, _ in loaded])
-    pool = Pool(
-        signature,
-        processes,
-        more,
-        takes_requests=kind.takes_requests,
-        takes_documents=kind.takes_documents,
-        exits=plan.exits,
-        metrics=plan.metrics,
-        continuous=any(process.continuous for process in processes),
-    )
-    return pool, fast
+    processes = [process for process, _ in loaded]
+    await _check_equal(artifact.name, processes, [each for _, each in loaded])
+    return Pool(said, processes, more, exits=plan.exits, metrics=plan.metrics), said.fast
 
 
 async def _start_far(
@@ -201,24 +193,23 @@ async def _start_far(
     """As replicas in a cluster, each of which is an instance."""
     loader = Loader(artifact, runtime, settings, environment)
     loaded = await _all(loader.load, settings.instances or 1)
-    signature, kind = loaded[0].signature, runtime_class(runtime)
+    kind = runtime_class(runtime)
+
+    def introduce(signature: Signature) -> Introduction:
+        return Introduction(
+            signature, takes_requests=kind.takes_requests, takes_documents=kind.takes_documents
+        )
+
+    said = introduce(loaded[0].signature)
     replicas = [each.instance for each in loaded]
-    await _check_equal(artifact.name, replicas, [each.signature for each in loaded])
+    await _check_equal(artifact.name, replicas, [introduce(each.signature) for each in loaded])
 
     async def more() -> Closable:
         replica, its_signature = await loader.load()
-        await _check_equal(artifact.name, [replica], [signature, its_signature])
+        await _check_equal(artifact.name, [replica], [said, introduce(its_signature)])
         return replica
 
-    return Pool(
-        signature,
-        replicas,
-        more,
-        takes_requests=kind.takes_requests,
-        takes_documents=kind.takes_documents,
-        exits=loader.exits,
-        metrics=loader.metrics,
-    )
+    return Pool(said, replicas, more, exits=loader.exits, metrics=loader.metrics)
 
 
 async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1, where: str = "") -> Pool:
@@ -244,22 +235,28 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
     started = await _all(start, instances)
     threads = [thread for thread, _ in started]
     runtime = started[0][1]
-    signature, takes_requests = runtime.signature, runtime.takes_requests
-    await _check_equal(name, threads, [loaded.signature for _, loaded in started])
+    said = Introduction.of(runtime)
+    await _check_equal(name, threads, [Introduction.of(loaded) for _, loaded in started])
 
     async def more() -> Closable:
         thread, loaded = await start()
-        await _check_equal(name, [thread], [signature, loaded.signature])
+        await _check_equal(name, [thread], [said, Introduction.of(loaded)])
         return thread
 
     if where == "thread" or not (where == "inline" or runtime.fast):
-        return Pool(signature, threads, more, takes_requests=takes_requests, metrics=metrics)
+        return Pool(said, threads, more, metrics=metrics)
+    if said.concurrent:
+        await _closed(threads)
+        raise ConfigError(
+            f"model {name!r} is made of coroutines: it can't run on the server's event loop",
+            hint="use execution = 'process' or 'thread'",
+        )
     # The threads have nothing more to do; a runtime that stays must not be closed by the thread that loaded it.
     inline = InlineInstance(threads[0].release(), loop, metrics)
     await _closed(threads)
-    if takes_requests:  # its answers may come in parts
-        return Pool(signature, [inline], takes_requests=True, metrics=metrics)
-    return Pool(signature, [inline], now=inline.run_now, metrics=metrics)
+    if said.takes_requests:  # its answers may come in parts
+        return Pool(said, [inline], metrics=metrics)
+    return Pool(said, [inline], now=inline.run_now, metrics=metrics)
 
 
 async def start_loaded(runtime: Runtime, max_batch: int = 0) -> Pool:
@@ -267,13 +264,7 @@ async def start_loaded(runtime: Runtime, max_batch: int = 0) -> Pool:
     metrics = Outlet()
     most = 1 if max_batch > 1 else SIDE_BY_SIDE
     instance = LoopInstance(runtime, asyncio.get_running_loop(), metrics, most)
-    return Pool(
-        runtime.signature,
-        [instance],
-        takes_requests=runtime.takes_requests,
-        takes_documents=runtime.takes_documents,
-        metrics=metrics,
-    )
+    return Pool(Introduction.of(runtime), [instance], metrics=metrics)
 
 
 async def _all(load: Callable[[], Coroutine[Any, Any, T]], times: int) -> list[T]:
@@ -306,8 +297,8 @@ def _order(artifact: Artifact, runtime: str, settings: ModelSettings) -> Mapping
     }
 
 
-async def _check_equal(name: str, instances: Sequence[Closable], signatures: Sequence[Signature]) -> None:
-    if any(signature != signatures[0] for signature in signatures):
+async def _check_equal(name: str, instances: Sequence[Closable], said: Sequence[Introduction]) -> None:
+    if not all(each.agrees(said[0]) for each in said):
         await _closed(instances)
         raise ConfigError(f"the instances of model {name!r} disagree about its signature")
 

@@ -23,15 +23,15 @@ from typing import Any, Final
 from dragoman.errors import ConfigError, DeadlineExceeded, DragomanError, Internal, WorkerDied
 from dragoman.model_metrics import Value
 from dragoman.scheduling.scheduler import Done, Emit, Keeper, Outcome
-from dragoman.types import InferRequest, Signature
+from dragoman.types import InferRequest
 from dragoman.workers import oom
 from dragoman.workers.crash import Cause, CrashReport, Exits, Reason
+from dragoman.workers.introduction import Introduction, read_introduction
 from dragoman.workers.messages import Outcomes, Part
 from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 from dragoman.workers.restarts import DEATHS, WINDOW, Restarts
 from dragoman.workers.shared import Damaged
-from dragoman.workers.signatures import read_signature
 from dragoman.workers.worker import Worker
 
 log = logging.getLogger("dragoman.workers")
@@ -66,7 +66,7 @@ class ProcessInstance:
     """One instance of a model. ``loaded`` is done when the first process can answer, or says why not."""
 
     def __init__(self, plan: ProcessPlan, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.loaded: asyncio.Future[tuple[Signature, bool]] = loop.create_future()
+        self.loaded: asyncio.Future[Introduction] = loop.create_future()
         self._plan = plan
         self._number = number
         self._loop = loop
@@ -173,15 +173,15 @@ class ProcessInstance:
     # Processes call these.
 
     def process_loaded(self, process: "_Process", hello: dict[str, Any]) -> None:
-        signature, fast = read_signature(hello["signature"]), bool(hello["fast"])
-        self.continuous = bool(hello["continuous"])
-        self._concurrent = bool(hello["concurrent"]) or self.continuous
+        said = read_introduction(hello)
+        self.continuous = said.continuous
+        self._concurrent = said.concurrent or said.continuous
         if self._when_ended is not None or self.loaded.cancelled():
             process.worker.stop()
             return
         if not self.loaded.done():
-            self.loaded.set_result((signature, fast))
-        elif self.loaded.result()[0] != signature:
+            self.loaded.set_result(said)
+        elif not self.loaded.result().agrees(said):
             words = "the model's signature has changed since it was loaded first"
             process.worker.end(Cause(Reason.LOAD_FAILED, words))
             return
