@@ -20,6 +20,7 @@ from dragoman.engine.ledger import StoreLedger
 from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operations
+from dragoman.engine.recollection import Recollection
 from dragoman.errors import ConfigError, NotFound
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
@@ -166,7 +167,9 @@ class App:
 
     def build_engine(self) -> None:
         """Make the engine, and who changes its models. Needs the running event loop."""
-        self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
+        said = self.settings
+        recollection = partial(Recollection, said.cache, said.predictions)
+        self.engine = Engine(LoopClock(asyncio.get_running_loop()), said.server.memory_budget, recollection)
         self.manager = Manager(self.engine, self._ledger)
 
     async def start(self) -> None:

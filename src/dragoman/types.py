@@ -74,7 +74,10 @@ class InferRequest:
 
 @dataclass(slots=True)
 class InferResponse:
-    """One answer of one model. A stream is many of these: all but the last have ``final`` false."""
+    """One answer of one model. A stream is many of these: all but the last have ``final`` false.
+
+    ``recalled`` says where an answer comes from that no model was asked for: "cache", or "predictions" (made ahead).
+    """
 
     model: str
     version: str
@@ -82,6 +85,7 @@ class InferResponse:
     id: str = ""
     parameters: Parameters = field(default_factory=dict)
     final: bool = True
+    recalled: str = ""
 
     def output(self, name: str) -> Tensor:
         """The output called ``name``; raises KeyError when the response has none."""

@@ -6,6 +6,7 @@ from functools import partial
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.recall import headers_of
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, NotFound, NotReady, Unsupported
 from dragoman.protocols.kserve_v1 import codec, documents
@@ -53,7 +54,8 @@ class Http:
             if not isinstance(outcome, InferResponse):
                 respond_error(http, outcome)
                 return
-            http.respond(200, codec.encode_predict(outcome, model.signature), compress=True)
+            body = codec.encode_predict(outcome, model.signature)
+            http.respond(200, body, headers=headers_of(outcome), compress=True)
 
         entry = model.infer(request, reply, DIALECT)
         if entry is not None:

@@ -87,6 +87,8 @@ def encode_config(name: str, platform: str, signature: Signature, settings: Mode
         "batch_output": [],
         "optimization": _OPTIMIZATION,
     }
+    if settings.response_cache:
+        config["response_cache"] = {"enable": True}
     if batched:
         config["dynamic_batching"] = _configure_batching(signature.max_batch, settings)
     config |= {

@@ -12,11 +12,12 @@ from typing import Any, Final
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.recall import headers_of
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed
 from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.protocols.torchserve.finding import find
-from dragoman.scheduling.scheduler import Entry, Outcome
+from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.answer import lines_of
 from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
@@ -278,7 +279,7 @@ class _Answer:
         self._own = own
         self._api = api
         self._writer: PieceWriter | None = None
-        self.entry: Entry | None = None
+        self.entry: Ticket | None = None
         self.http = http
         self.request_id = request_id
         self.name = name
@@ -288,6 +289,8 @@ class _Answer:
         """Called with every part, the last one marked ``final``, or with the failure. Raises ModelFailed."""
         if isinstance(outcome, InferResponse):
             answer = codec.encode_answer(outcome)
+            if outcome.recalled:
+                self._own = (*self._own, *headers_of(outcome))
             try:
                 self._answer(answer, outcome.final)
             except ValueError as error:  # nothing was written yet
