@@ -19,7 +19,7 @@ from dragoman.protocols.kserve_v2.messages import (
 )
 from dragoman.stats import ModelStats
 from dragoman.testing import TestClient
-from dragoman.types import InferResponse
+from dragoman.types import InferRequest, InferResponse
 
 from ..fakes import request
 from .servers import RedisServer
@@ -46,8 +46,8 @@ class Told:
     outputs = {"n": ("INT64", [1])}
     fast = True
 
-    def predict(self, x, parameters):
-        CALLS.append(dict(parameters))
+    def predict(self, request: InferRequest):
+        CALLS.append(dict(request.parameters))
         return {"n": np.array([len(CALLS)])}
 
 
