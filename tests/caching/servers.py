@@ -31,7 +31,17 @@ class RedisServer:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [command(), "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self._folder)],
+            [
+                command(),
+                "--port",
+                "0",
+                "--unixsocket",
+                str(self.socket),
+                "--save",
+                "",
+                "--dir",
+                str(self._folder),
+            ],
             stdout=subprocess.DEVNULL,
         )
         import redis

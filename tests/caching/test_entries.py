@@ -19,9 +19,11 @@ def answer(**parameters):
 
 
 def told(response):
-    return [
-        (t.name, t.datatype, t.data.dtype, t.data.tolist(), t.parameters) for t in response.outputs
-    ], (response.model, response.version, response.parameters)
+    return [(t.name, t.datatype, t.data.dtype, t.data.tolist(), t.parameters) for t in response.outputs], (
+        response.model,
+        response.version,
+        response.parameters,
+    )
 
 
 def test_an_answer_comes_back_as_it_was_but_for_its_id():
@@ -35,7 +37,12 @@ def test_an_answer_comes_back_as_it_was_but_for_its_id():
 @example(b"", 0, 0)
 def test_odd_bytes_are_no_entry_and_nothing_worse(junk, place, how):
     whole = encode_entry(InferResponse("m", "1", (Tensor("y", "FP32", np.ones((2, 2), np.float32)),)))
-    forms = (junk, whole[:place], whole[:place] + junk + whole[place:], whole[:place] + junk + whole[place + 3 :])
+    forms = (
+        junk,
+        whole[:place],
+        whole[:place] + junk + whole[place:],
+        whole[:place] + junk + whole[place + 3 :],
+    )
     try:
         found = decode_entry(forms[how])
     except ValueError:

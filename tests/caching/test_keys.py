@@ -49,7 +49,9 @@ def over_v1(inputs):
     def plain(tensor):
         if tensor.datatype != "BYTES":
             return tensor.data.tolist()
-        return np.array([each.decode() for each in tensor.data.ravel()], object).reshape(tensor.shape).tolist()
+        return (
+            np.array([each.decode() for each in tensor.data.ravel()], object).reshape(tensor.shape).tolist()
+        )
 
     body = orjson.dumps({"inputs": {tensor.name: plain(tensor) for tensor in inputs}})
     return v1.decode_predict("m", "1", body, signature_of(inputs)).inputs
@@ -68,17 +70,16 @@ def over_grpc(inputs):
 def test_one_input_has_one_key_on_every_wire(a, b):
     key = input_key((a, b))
     assert len(key) == SIZE
-    for wire in (over_v1, over_grpc, lambda x: over_v2(x, True), lambda x: over_v2(x, False)):
+    wires = [over_v1, over_grpc, lambda x: over_v2(x, True), lambda x: over_v2(x, False)]
+    if "FP16" in (a.datatype, b.datatype):
+        wires.pop()  # the protocol has no FP16 in JSON
+    for wire in wires:
         assert input_key(wire((b, a))) == key
 
 
 @given(tensors("a"), tensors("a"))
 def test_two_inputs_have_two_keys(a, b):
-    same = (
-        a.datatype == b.datatype
-        and a.shape == b.shape
-        and bytes(encode_raw(a)) == bytes(encode_raw(b))
-    )
+    same = a.datatype == b.datatype and a.shape == b.shape and bytes(encode_raw(a)) == bytes(encode_raw(b))
     assert (input_key((a,)) == input_key((b,))) is same
 
 

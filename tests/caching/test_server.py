@@ -52,9 +52,7 @@ class Told:
 
 
 def settings(cache=None, **model):
-    return Settings(
-        models=ModelSettings(response_cache=True, **model), cache=cache or CacheSettings()
-    )
+    return Settings(models=ModelSettings(response_cache=True, **model), cache=cache or CacheSettings())
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +73,7 @@ def ask(client, values, model="Double", **more):
 
 def metric(client, name):
     for line in client.get("/metrics").body.decode().splitlines():
-        if line.startswith(f"{name} ") or line.startswith(f"{name}{{"):
+        if line.startswith((f"{name} ", f"{name}{{")):
             return float(line.rpartition(" ")[2])
     return None
 
@@ -116,7 +114,7 @@ def test_other_parameters_are_another_question(client, parameters):
     ask(client, [1], "Told", parameters={"k": 7})
     ask(client, [1], "Told", parameters=parameters)
     ask(client, [1], "Told", parameters=parameters)
-    assert CALLS == [{"k": 7}, parameters]
+    assert [{"k": 7}, parameters] == CALLS
 
 
 def test_what_is_only_the_scheduler_s_is_no_other_question(client):
@@ -267,7 +265,7 @@ def test_a_client_that_goes_while_its_answer_is_looked_for_is_asked_for_nothing_
 
 
 def test_an_unload_waits_for_answers_that_are_looked_for(slow):
-    cache, stats, recall = slow
+    cache, _, recall = slow
     asked, closed = [], []
     recall.ask(request(), lambda outcome: None, "v2", submitting(asked))
     recall.close(lambda: closed.append(len(asked)))
@@ -291,7 +289,7 @@ def test_who_is_refused_later_is_told_so_and_counted(slow):
 
 
 def test_an_answer_in_parts_is_not_kept_and_neither_is_a_handler_s_failure(slow):
-    cache, stats, recall = slow
+    cache, _, recall = slow
     asked = []
     one = request()
     for _ in range(3):

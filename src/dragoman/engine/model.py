@@ -83,7 +83,7 @@ class Model:
                 request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
             if self.mirror is not None:
                 reply = self.mirror.watch(request, reply)
-            if self.recall is not None:
+            if self.recall is not None and not request.fresh:
                 return self.recall.ask(request, reply, dialect, self._scheduler.submit)
             return self._scheduler.submit(request, reply, dialect)
         except DragomanError as error:

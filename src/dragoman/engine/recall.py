@@ -242,6 +242,12 @@ def headers_of(answer: InferResponse) -> tuple[tuple[str, str], ...]:
     return ((HEADER, "hit"), ("X-Dragoman-Version", answer.version)) if answer.recalled else ()
 
 
+def wants_fresh(header: Callable[[bytes], str | None]) -> bool:
+    """Whether a client asks for an answer that nobody has kept (RFC 9111's Cache-Control)."""
+    told = header(b"cache-control")
+    return told is not None and ("no-cache" in told.lower() or "no-store" in told.lower())
+
+
 def _parameters(kept: InferResponse, where: str) -> Parameters:
     """Of an answer from the cache they are those of the model; who gets one made ahead is told."""
     return {**kept.parameters, "cache": "hit"} if where == PREDICTIONS else dict(kept.parameters)

@@ -6,7 +6,7 @@ from functools import partial
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of
+from dragoman.engine.recall import headers_of, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, NotFound, NotReady, Unsupported
 from dragoman.protocols.kserve_v1 import codec, documents
@@ -57,6 +57,7 @@ class Http:
             body = codec.encode_predict(outcome, model.signature)
             http.respond(200, body, headers=headers_of(outcome), compress=True)
 
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         entry = model.infer(request, reply, DIALECT)
         if entry is not None:
             http.on_disconnect = entry.cancel

@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from dragoman import __version__
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of
+from dragoman.engine.recall import headers_of, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import grpc_codec, metadata
@@ -122,6 +122,7 @@ class Grpc:
         if model.takes_documents:
             request.parameters |= {"headers": call.metadata, "transport": "grpc"}
         request.deadline = deadline
+        request.fresh = model.recall is not None and wants_fresh(call.header)
         return model, asked
 
     def server_live(self, request: Any) -> Any:

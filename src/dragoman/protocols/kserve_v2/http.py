@@ -4,7 +4,7 @@ from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of
+from dragoman.engine.recall import headers_of, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
@@ -79,7 +79,7 @@ class Http:
                 http.respond(200, buffers, "application/octet-stream", headers, compress=True)
 
         entry: Ticket | None = None
-
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         try:
             entry = model.infer(request, reply, DIALECT)
         except Mismatch as error:  # the original says which request, where it is about its tensors

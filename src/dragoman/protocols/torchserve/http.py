@@ -12,7 +12,7 @@ from typing import Any, Final
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of
+from dragoman.engine.recall import headers_of, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed
 from dragoman.protocols.torchserve import codec, errors, openapi
@@ -179,6 +179,7 @@ class Http:
             sequence, made = codec.decode_sequence(headers, new_id, self._sequence)
             own = ((self._sequence.id, made),) if made else ()
         request = codec.make_request(model.name, model.version, request_id, inputs, headers, sequence)
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         answer = _Answer(self, http, request_id, name, version, own)
         try:
             entry = model.infer(request, answer.reply, DIALECT)
