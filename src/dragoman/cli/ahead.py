@@ -19,6 +19,7 @@ from dragoman.cli.failure import Failure
 from dragoman.errors import DragomanError, InvalidInput
 from dragoman.rows.fitting import Unfit, fit
 from dragoman.rows.reading import Rows, Source
+from dragoman.rows.values import plain, values_of
 from dragoman.types import InferResponse, Tensor, TensorSpec
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _answers(store: "Predictions", model: Model, source: Source) -> Iterator[dic
             if entry is None:
                 raise Failure("a prediction is not in the store any more", hint="predict again with --again")
             outputs = decode_entry(entry).outputs
-            yield {t.name: writing.plain(t.data[0] if model.batched else t.data) for t in outputs}
+            yield {t.name: plain(values_of(t)[0] if model.batched else values_of(t)) for t in outputs}
 
 
 def _told(run: "Run", before: int, kept: int) -> str:

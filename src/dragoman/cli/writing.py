@@ -3,7 +3,6 @@
 A file gets its name when it is whole.
 """
 
-import base64
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -11,10 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from dragoman.cli.failure import USAGE, Failure
-from dragoman.types import Array
 
 Row = dict[str, Any]
 
@@ -40,20 +36,6 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         raise Failure(f"can't write {str(path)!r}: {error.strerror}") from error
     finally:
         new.unlink(missing_ok=True)
-
-
-def plain(data: Array | Any) -> Any:
-    """An array as JSON has it: one element as itself, bytes that are no text as ``{"b64": …}``."""
-    if isinstance(data, np.ndarray):
-        return plain(data.item()) if data.size == 1 else [plain(each) for each in data]
-    if isinstance(data, np.generic):
-        return data.item()
-    if isinstance(data, bytes):
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            return {"b64": base64.b64encode(data).decode()}
-    return data
 
 
 def _write_jsonl(path: Path, rows: Iterator[Row]) -> None:

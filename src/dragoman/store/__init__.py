@@ -15,9 +15,10 @@ from dragoman.store.state import Model, Version
 
 if TYPE_CHECKING:
     from dragoman.store.database import Store
+    from dragoman.store.jobs import JobStore
     from dragoman.store.predictions import Predictions
 
-__all__ = ["Change", "Model", "Version", "open_predictions", "open_store"]
+__all__ = ["Change", "Model", "Version", "open_jobs", "open_predictions", "open_store"]
 
 
 def open_store(where: str | Path) -> "Store":
@@ -38,6 +39,13 @@ def open_predictions(where: str | Path, ttl: float = 0.0) -> "Predictions":
     with _needing_sqlalchemy():
         from dragoman.store.predictions import open_database
     return open_database(where, ttl)
+
+
+def open_jobs(where: str | Path) -> "JobStore":
+    """Jobs and their results. Blocks. Raises ConfigError."""
+    with _needing_sqlalchemy():
+        from dragoman.store.jobs import open_database
+    return open_database(where)
 
 
 @contextmanager

@@ -109,11 +109,7 @@ class Predictions:
 
     def add(self, run: Run, answers: Iterable[Answer], rows: int) -> Run:
         """Keep the answers to the run's next ``rows`` rows, and that they are done; all of it or nothing."""
-        now = int(self._clock() * 1e6)
-        values = [
-            {"model": run.model, "version": run.version, "input": digest, "answer": answer, "made_at": now}
-            for digest, answer in dict(answers).items()
-        ]
+        values = self._rows(run.model, run.version, answers)
         after = Run(run.id, run.model, run.version, run.rows + rows)
         with in_our_words(), self._opened.writer.begin() as connection:
             same = (runs.c.id == run.id) & (runs.c.rows == run.rows)
@@ -128,6 +124,20 @@ class Predictions:
         with in_our_words(), self._opened.writer.begin() as connection:
             connection.execute(sa.update(runs).where(runs.c.id == run.id).values(finished=True))
         self._opened.settle()
+
+    def put(self, model: str, version: str, answers: Iterable[Answer]) -> None:
+        """Keep answers that belong to no run."""
+        values = self._rows(model, version, answers)
+        with in_our_words(), self._opened.writer.begin() as connection:
+            connection.execute(_upsert(connection.dialect.name), values)
+
+    def _rows(self, model: str, version: str, answers: Iterable[Answer]) -> list[dict[str, Any]]:
+        """An answer a row; of two to one input the later counts."""
+        now = int(self._clock() * 1e6)
+        return [
+            {"model": model, "version": version, "input": digest, "answer": answer, "made_at": now}
+            for digest, answer in dict(answers).items()
+        ]
 
     def forget(self, model: str, version: str = "") -> int:
         """Forget a model's predictions, of one version or of all; tells how many there were."""
