@@ -129,7 +129,7 @@ class Runner:
     async def _again(
         self, work: Callable[[], Awaitable[float]], wait: Callable[[float], Awaitable[None]]
     ) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 seconds = await work()
             except DragomanError as error:
@@ -143,7 +143,8 @@ class Runner:
     async def _wait(self, seconds: float) -> None:
         """Until there may be something to do, but not for ever: other processes don't tell."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         self._woken.clear()
 
     async def _claim_all(self) -> float:
@@ -188,7 +189,8 @@ class Runner:
         order = Order.decode(work.job.order)
         self._stats.begun += 1
         try:
-            ended = await asyncio.wait_for(self._do(work, order), self._settings.timeout or None)
+            async with asyncio.timeout(self._settings.timeout or None):
+                ended = await self._do(work, order)
         except TimeoutError:
             ended = Ended(FAILED, Result(status=504), f"it took more than {self._settings.timeout:g} s")
         except asyncio.CancelledError:

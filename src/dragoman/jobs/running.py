@@ -69,7 +69,8 @@ async def run_request(order: Order, body: bytes, router: Router, now: float) -> 
         return Ended(FAILED, result, "the answer broke off")
     if 200 <= answer.status < 300:
         return Ended(DONE, result)
-    passing = answer.status == _UNAVAILABLE
+    # TorchServe's 503 is also a handler's own failure: only what passes says when to come back.
+    passing = answer.status == _UNAVAILABLE and any(name == "Retry-After" for name, _ in answer.headers)
     return Ended(FAILED, result, f"the model answered {answer.status}", passing)
 
 

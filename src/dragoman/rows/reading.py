@@ -83,8 +83,7 @@ def _parse(number: int, line: bytes) -> Any:
 
 
 def _read_csv(file: BinaryIO, size: int, skip: int) -> Iterator[Rows]:
-    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    with _as_invalid("CSV"):
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text, _as_invalid("CSV"):
         every = (row for row in csv.reader(text) if row)
         first, second = next(every, None), next(every, None)
         if first is None:
