@@ -215,12 +215,14 @@ class _Look:
 
     def _model_answered(self, outcome: Outcome) -> None:
         """The reply that the model is given: the client's, and then what it answered is kept."""
-        self._reply(outcome)
+        parameters = dict(outcome.parameters) if isinstance(outcome, InferResponse) else {}
+        self._reply(outcome)  # which may take parameters out that are no part of the body
         if not isinstance(outcome, InferResponse):
             return
         if not outcome.final:
             self._parts = True
-        elif not self._parts and _is_good(outcome):
+        elif not self._parts and _is_good(parameters):
+            outcome.parameters = parameters
             start = time.perf_counter()
             self._keep(outcome, self._recall.caches)
             where = CACHE, FAILED if self._failed else MISS
@@ -237,7 +239,7 @@ class _Look:
         self._since = now
 
 
-def headers_of(answer: InferResponse) -> tuple[tuple[str, str], ...]:
+def origin_headers(answer: InferResponse) -> tuple[tuple[str, str], ...]:
     """What a client is told of where an answer comes from: nothing of one that a model has just made."""
     return ((HEADER, "hit"), ("X-Dragoman-Version", answer.version)) if answer.recalled else ()
 
@@ -253,7 +255,7 @@ def _parameters(kept: InferResponse, where: str) -> Parameters:
     return {**kept.parameters, "cache": "hit"} if where == PREDICTIONS else dict(kept.parameters)
 
 
-def _is_good(answer: InferResponse) -> bool:
-    """Whether it is an answer, and not a handler's own word on a failure."""
-    status = answer.parameters.get("status", 200)
+def _is_good(parameters: Parameters) -> bool:
+    """Whether they are of an answer, and not of a handler's own word on a failure."""
+    status = parameters.get("status", 200)
     return type(status) is int and 200 <= status < 300

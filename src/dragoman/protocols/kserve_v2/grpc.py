@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from dragoman import __version__
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of, wants_fresh
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import grpc_codec, metadata
@@ -87,7 +87,7 @@ class Grpc:
                 if model.takes_documents and (headers := outcome.parameters.pop("headers", None)):
                     call.trailing = [(name.lower(), str(value)) for name, value in headers.items()]
                 pieces = grpc_codec.encode_infer(outcome, asked.classes, model.signature)
-                call.respond(pieces, headers_of(outcome))
+                call.respond(pieces, origin_headers(outcome))
             else:
                 if entry is not None:
                     entry.cancel()

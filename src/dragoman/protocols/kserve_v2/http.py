@@ -4,7 +4,7 @@ from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of, wants_fresh
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
@@ -70,7 +70,7 @@ class Http:
                 respond_error(http, Unsupported("the answer comes in parts, which POST .../infer can't have"))
                 return
             own = outcome.parameters.pop("headers", None) if model.takes_documents else None
-            headers = [*(own.items() if own else ()), *headers_of(outcome)]
+            headers = [*(own.items() if own else ()), *origin_headers(outcome)]
             buffers, json_length = codec.encode_infer(outcome, wanted, model.signature)
             if json_length is None:
                 http.respond(200, buffers[0], headers=headers, compress=True)

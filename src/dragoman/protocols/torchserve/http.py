@@ -12,7 +12,7 @@ from typing import Any, Final
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
-from dragoman.engine.recall import headers_of, wants_fresh
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed
 from dragoman.protocols.torchserve import codec, errors, openapi
@@ -291,7 +291,7 @@ class _Answer:
         if isinstance(outcome, InferResponse):
             answer = codec.encode_answer(outcome)
             if outcome.recalled:
-                self._own = (*self._own, *headers_of(outcome))
+                self._own = (*self._own, *origin_headers(outcome))
             try:
                 self._answer(answer, outcome.final)
             except ValueError as error:  # nothing was written yet
