@@ -20,10 +20,13 @@ from dragoman.engine.ledger import StoreLedger
 from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operations
+from dragoman.engine.recollection import Recollection
 from dragoman.errors import ConfigError, NotFound
+from dragoman.jobs.service import Jobs
 from dragoman.metrics import prometheus
 from dragoman.pages import pages
 from dragoman.payloads import PayloadLog
+from dragoman.protocols.jobs.http import Http as JobsHttp
 from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
@@ -123,6 +126,7 @@ class App:
         kept = settings.payloads
         self._payloads = PayloadLog(kept) if kept.url or kept.file else None
         self._scrapes: set[asyncio.Task[None]] = set()
+        self._built = False
 
     @classmethod
     def serving(cls, targets: Sequence[str], settings: Settings, siblings: Siblings | None = None) -> "App":
@@ -140,6 +144,7 @@ class App:
         self.control = self.make_control()
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
+        self._jobs = Jobs(self.engine, self.router, self.settings.jobs, self.settings.predictions)
         self._bridge = AsgiBridge(pages(self.engine, self.router))
         self._add_routes()
         access = logs.access if self.settings.log.access else None
@@ -167,7 +172,9 @@ class App:
 
     def build_engine(self) -> None:
         """Make the engine, and who changes its models. Needs the running event loop."""
-        self.engine = Engine(LoopClock(asyncio.get_running_loop()), self.settings.server.memory_budget)
+        said = self.settings
+        recollection = partial(Recollection, said.cache, said.predictions)
+        self.engine = Engine(LoopClock(asyncio.get_running_loop()), said.server.memory_budget, recollection)
         self.manager = Manager(self.engine, self._ledger)
 
     async def start(self) -> None:
@@ -187,6 +194,7 @@ class App:
             if self._siblings is not None:
                 await self._siblings.loaded(self)
         self.engine.started()
+        self._jobs.start()
 
     async def open(self) -> None:
         """Load without listening, for a host that brings the requests. Returns when every model was tried."""
@@ -230,15 +238,18 @@ class App:
             await asyncio.to_thread(self._state.close)
 
     async def _stop_serving(self) -> None:
+        if not self._built:  # the settings make no sense: nothing was started
+            return
         self.engine.stop()
         grace = self.settings.server.grace
         await self.control.stop()
-        stopping = [self._server.stop(grace)]
+        stopping = [self._server.stop(grace), self._jobs.stop(grace)]
         if self._grpc is not None:
             stopping.append(self._grpc.stop(grace))
         await asyncio.gather(*stopping)
         await self._bridge.shutdown()
         await self._operations.stop()
+        await self._jobs.close()
         await self.engine.close()
         await self.control.close()
 
@@ -278,6 +289,7 @@ class App:
         OpenAI(self.engine, self.openai, self.settings.limits, timeout).add_routes(self.router, prefix)
         guard = guard_from_browsers(self.settings.server.host)
         RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
+        JobsHttp(self._jobs, self.engine).add_routes(self.router, guard)
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False, operation="health")
         self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")

@@ -5,14 +5,17 @@ Written on the event loop's thread only, so nothing here locks. Durations are in
 
 import time
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from typing import Any, Final
 
 from dragoman.model_metrics import ModelMetrics, Value
 
 OK: Final = "ok"
+#: How a look for a kept answer ended.
+HIT, MISS, FAILED = "hit", "miss", "failed"
 
 #: Upper bounds of the duration buckets, from a fast table model to a slow generation.
 SECONDS: Final = (
@@ -86,12 +89,18 @@ class ModelStats:
     """The numbers of one version of one model."""
 
     __slots__ = (
-        "_lists", "answers", "batch", "execute", "exits", "last", "metrics", "queue", "running", "total", "waiting",
+        "_lists", "answers", "batch", "execute", "exits", "last", "lookup_seconds", "lookups", "metrics", "queue",
+        "running", "total", "waiting",
     )  # fmt: skip
 
     def __init__(self, told: Callable[[Sequence[Value]], None] | None = None) -> None:
         self.answers: Counter[tuple[str, str]] = Counter()  #: answers by (dialect, code)
         self.exits: Counter[str] = Counter()  #: worker processes that ended, by reason
+        #: looks for kept answers by (where, outcome): "cache" or "predictions"; HIT, MISS or FAILED
+        self.lookups: Counter[tuple[str, str]] = Counter()
+        self.lookup_seconds: defaultdict[tuple[str, str], float] = defaultdict(
+            float
+        )  #: what they took, by the same
         self.queue = Histogram(SECONDS)  #: from arrival to the start of the execution, per request
         self.execute = Histogram(SECONDS)  #: per execution
         self.total = Histogram(SECONDS)  #: from arrival to the answer, per request
@@ -123,10 +132,21 @@ class ModelStats:
             for histogram in (self.queue, self.execute, self.total, self.batch):
                 histogram.sort()
 
+    def looked(self, where: str, outcome: str, seconds: float) -> None:
+        """A kept answer was looked for; seconds may be added for one look in several goes."""
+        self.lookups[where, outcome] += 1
+        self.lookup_seconds[where, outcome] += seconds
+
+    def recalled(self, dialect: str, code: str, seconds: float) -> None:
+        """A request was answered without being executed."""
+        self.answers[dialect, code] += 1
+        self.total.observe(seconds)
+
     def snapshot(self) -> dict[str, Any]:
         """Plain lists and numbers, for another process."""
         return {
             "answers": [[dialect, code, n] for (dialect, code), n in self.answers.items()],
+            "lookups": [[*key, n, self.lookup_seconds[key]] for key, n in self.lookups.items()],
             "exits": dict(self.exits),
             "histograms": {
                 name: [(histogram := getattr(self, name)).counts, histogram.total]
@@ -142,6 +162,9 @@ class ModelStats:
         """Take in another process's snapshot."""
         for dialect, code, n in snapshot["answers"]:
             self.answers[dialect, code] += n
+        for where, outcome, n, seconds in snapshot["lookups"]:
+            self.lookups[where, outcome] += n
+            self.lookup_seconds[where, outcome] += seconds
         for reason, n in snapshot["exits"].items():
             self.exits[reason] += n
         for name, (counts, total) in snapshot["histograms"].items():
@@ -152,6 +175,26 @@ class ModelStats:
         self.metrics.add(snapshot["metrics"])
 
 
+@dataclass(slots=True)
+class CacheStats:
+    """What is kept of answers in memory now, and what had to go for others."""
+
+    bytes: int = 0
+    entries: int = 0
+    evictions: int = 0
+
+
+@dataclass(slots=True)
+class JobStats:
+    """Jobs of this process: ``ended`` by how, ``webhooks`` by what became of one try to tell."""
+
+    accepted: int = 0
+    running: int = 0
+    begun: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    webhooks: Counter[str] = field(default_factory=Counter)
+
+
 class Stats:
     """The numbers of a server: one ``ModelStats`` per model and version, and what no model ever saw."""
 
@@ -159,6 +202,8 @@ class Stats:
         self.models: dict[tuple[str, str], ModelStats] = {}
         self.refused: Counter[tuple[str, str]] = Counter()  #: requests no model saw, by (dialect, code)
         self.payloads: Counter[str] = Counter(sent=0, failed=0, dropped=0)  #: by outcome
+        self.cache = CacheStats()
+        self.jobs = JobStats()
         self.started = time.time()
         self.told: Callable[[Sequence[Value]], None] | None = (
             None  #: hears every value of models' own metrics
@@ -180,6 +225,8 @@ class Stats:
             "models": [[*key, stats.snapshot()] for key, stats in self.models.items()],
             "refused": [[dialect, code, n] for (dialect, code), n in self.refused.items()],
             "payloads": dict(self.payloads),
+            "cache": asdict(self.cache),
+            "jobs": asdict(self.jobs),
         }
 
     def add(self, snapshot: dict[str, Any]) -> None:
@@ -189,3 +236,8 @@ class Stats:
         for dialect, code, n in snapshot["refused"]:
             self.refused[dialect, code] += n
         self.payloads.update(snapshot["payloads"])
+        for mine, theirs in ((self.cache, snapshot["cache"]), (self.jobs, snapshot["jobs"])):
+            for name, value in theirs.items():
+                setattr(
+                    mine, name, getattr(mine, name) + (Counter(value) if isinstance(value, dict) else value)
+                )

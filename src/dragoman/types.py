@@ -52,7 +52,8 @@ class InferRequest:
     """One question to one model. ``deadline`` is a moment of the event loop's clock, in seconds.
 
     ``outputs`` names the wanted outputs, answered in the model's order; ``None`` means all of them. ``priority`` 0
-    is the model's default, 1 the highest. An empty ``version`` lets the registry choose.
+    is the model's default, 1 the highest. An empty ``version`` lets the registry choose. A ``fresh`` one is answered
+    by the model, whatever is kept.
     """
 
     model: str
@@ -63,6 +64,7 @@ class InferRequest:
     parameters: Parameters = field(default_factory=dict)
     deadline: float | None = None
     priority: int = 0
+    fresh: bool = False
 
     def input(self, name: str) -> Tensor:
         """The input called ``name``; raises KeyError when the request has none."""
@@ -74,7 +76,10 @@ class InferRequest:
 
 @dataclass(slots=True)
 class InferResponse:
-    """One answer of one model. A stream is many of these: all but the last have ``final`` false."""
+    """One answer of one model. A stream is many of these: all but the last have ``final`` false.
+
+    ``recalled`` says where an answer comes from that no model was asked for: "cache", or "predictions" (made ahead).
+    """
 
     model: str
     version: str
@@ -82,6 +87,7 @@ class InferResponse:
     id: str = ""
     parameters: Parameters = field(default_factory=dict)
     final: bool = True
+    recalled: str = ""
 
     def output(self, name: str) -> Tensor:
         """The output called ``name``; raises KeyError when the response has none."""

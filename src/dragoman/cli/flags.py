@@ -22,6 +22,9 @@ PANELS: Final = {
     "log": "Log",
     "limits": "Limits",
     "grpc": "gRPC",
+    "cache": "Cache of answers",
+    "predictions": "Stored predictions",
+    "jobs": "Jobs",
 }
 #: Flags that people type under another name as well.
 ALIASES: Final[Mapping[str, str]] = {"log.access": "--access-log"}

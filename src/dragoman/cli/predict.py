@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,11 +28,15 @@ dragoman predict price '{"rooms": [3], "area": [70.5]}' --json
 dragoman predict iris flowers.csv --rows-per-request 100
 
 dragoman predict iris flowers.npy --model-path iris.onnx
+
+dragoman predict --model iris/2 --input flowers.parquet --store predictions.db
 """
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Name of the model.", show_default=False)
+    ] = None,
     given: Annotated[
         str | None,
         typer.Argument(
@@ -65,12 +70,65 @@ def predict(
     rows_per_request: Annotated[
         int,
         typer.Option(
-            metavar="INTEGER", min=0, help="Split the rows; 0 splits only at the model's max_batch."
+            "--rows-per-request",
+            "--batch",
+            metavar="INTEGER",
+            min=0,
+            help="Split the rows; 0 splits only at the model's max_batch.",
         ),
     ] = 0,
     as_json: AsJson = False,
+    named: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL[/VERSION]",
+            help="The same as MODEL, with a version.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--input", metavar="FILE", help="The same as INPUT, for files.", show_default=False),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Keep the answers to all rows of a file (jsonl, csv, parquet) in this SQLite file or database, for"
+            " servers with predictions.store; a run that was stopped goes on.",
+            rich_help_panel="Predict ahead",
+            show_default=False,
+        ),
+    ] = None,
+    output_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --store: write the answers here, too, in the order of the rows (jsonl, csv, parquet).",
+            rich_help_panel="Predict ahead",
+            show_default=False,
+        ),
+    ] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="With --store: predict what was predicted before.",
+            rich_help_panel="Predict ahead",
+        ),
+    ] = False,
 ) -> None:
     """Ask a model, on a running server or loaded for the occasion."""
+    name, version, given = _read_names(model, named, model_version, given, file)
+    if store is not None:
+        with _server(url, model_path) as address:
+            _predict_ahead(
+                address, name, version, given, input_format, store, rows_per_request, again, output_file
+            )
+        return
+    if again or output_file is not None:
+        raise Failure("--again and --output-file go with --store", code=USAGE)
     from dragoman.cli import answer, reading
     from dragoman.cli.client import Client
 
@@ -80,11 +138,56 @@ def predict(
         )
     question = reading.read_input(given, input_format)
     with _server(url, model_path) as address, Client(address) as client:
-        outputs = _ask(client, model, model_version, question, output or (), rows_per_request)
+        outputs = _ask(client, name, version, question, output or (), rows_per_request)
     if as_json:
-        print(json.dumps(answer.document(model, outputs), indent=2, ensure_ascii=False))
+        print(json.dumps(answer.document(name, outputs), indent=2, ensure_ascii=False))
     else:
         answer.show(outputs)
+
+
+def _read_names(
+    model: str | None, named: str | None, version: str, given: str | None, file: str | None
+) -> tuple[str, str, str | None]:
+    """Model, version and input, each of which can be said in two ways."""
+    if named is not None:
+        # With --model the one argument there may be is the input.
+        model, given = named, given if given is not None else model
+        model, _, said = named.partition("/")
+        version = version or said
+    if not model:
+        raise Failure("ask which model?", hint="dragoman predict MODEL INPUT", code=USAGE)
+    if file is not None and given is not None:
+        raise Failure("there is an INPUT and an --input", hint="give one of them", code=USAGE)
+    return model, version, given if file is None else file
+
+
+def _predict_ahead(
+    address: str,
+    name: str,
+    version: str,
+    given: str | None,
+    input_format: str,
+    store: str,
+    rows: int,
+    again: bool,
+    output: Path | None,
+) -> None:
+    from dragoman.cli.ahead import predict_ahead
+    from dragoman.cli.client import Client
+    from dragoman.errors import InvalidInput
+    from dragoman.rows.reading import Source
+
+    if given is None or not Path(given).is_file():
+        raise Failure("--store needs a file of rows", hint="--input rows.parquet, .csv or .jsonl", code=USAGE)
+    try:
+        source = Source(Path(given), input_format)
+    except InvalidInput as error:
+        raise Failure(error.message, code=USAGE) from error
+    with Client(address) as client:
+        print(
+            predict_ahead(client, name, version, source, store, rows=rows, again=again, output=output),
+            file=sys.stderr,
+        )
 
 
 def _ask(

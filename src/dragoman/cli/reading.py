@@ -8,21 +8,14 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from dragoman.cli.failure import FAILED, USAGE, Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of texts; ``header`` is the first line where it can't be data."""
-
-    header: list[str] | None
-    rows: list[list[str]]
+from dragoman.rows.fitting import Table
+from dragoman.rows.reading import is_header
 
 
 def read_input(given: str | None, kind: str) -> Any:
@@ -81,17 +74,9 @@ def _read_jsonl(data: bytes) -> list[Any]:
 
 def _read_csv(data: bytes) -> Table:
     lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")) if line]
-    if len(lines) > 1 and not any(map(_is_number, lines[0])) and any(map(_is_number, lines[1])):
+    if len(lines) > 1 and is_header(lines[0], lines[1]):
         return Table(lines[0], lines[1:])
     return Table(None, lines)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_npy(data: bytes) -> Any:

@@ -3,24 +3,29 @@
 Knows no model, no port and no socket: it reads one TOML file and answers with frozen values.
 """
 
-from dragoman.config.description import Setting, describe, flag_name, variable_name
+from dragoman.config.description import Setting, describe, flag_name, sections, variable_name
 from dragoman.config.documents import fill, json_schema
 from dragoman.config.loading import Loaded, load, model_settings, parse_toml, suggest
 from dragoman.config.settings import (
+    CacheSettings,
     GrpcSettings,
+    JobSettings,
     LimitSettings,
     LogSettings,
     ManagementSettings,
     ModelSettings,
     OpenAISettings,
     PayloadSettings,
+    PredictionSettings,
     ServerSettings,
     Settings,
     setting,
 )
 
 __all__ = [
+    "CacheSettings",
     "GrpcSettings",
+    "JobSettings",
     "LimitSettings",
     "Loaded",
     "LogSettings",
@@ -28,6 +33,7 @@ __all__ = [
     "ModelSettings",
     "OpenAISettings",
     "PayloadSettings",
+    "PredictionSettings",
     "ServerSettings",
     "Setting",
     "Settings",
@@ -38,6 +44,7 @@ __all__ = [
     "load",
     "model_settings",
     "parse_toml",
+    "sections",
     "setting",
     "suggest",
     "variable_name",

@@ -264,6 +264,12 @@ class ModelSettings:
     sequence_timeout: float = setting(
         0.0, "seconds that a sequence may last; 0 is no limit", unit="seconds", least=0
     )
+    response_cache: bool = setting(
+        False, "answer equal requests from the cache instead of running the model again"
+    )
+    stored_predictions: bool = setting(
+        True, "answer from predictions.store what was predicted ahead, where there is such a store"
+    )
     max_requests: int = setting(0, "requests after which a process is replaced; 0 is no limit", least=0)
     max_rss: int = setting(
         0, "bytes of memory in use after which a process is replaced; 0 is no limit", unit="bytes", least=0
@@ -349,6 +355,99 @@ class PayloadSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """Where answers of models with ``response_cache`` are kept."""
+
+    size: int = setting(
+        67_108_864,
+        "bytes of answers that this process keeps in memory, the least recently used go first; 0 keeps none",
+        unit="bytes",
+        least=0,
+    )
+    ttl: float = setting(
+        0.0, "seconds that an answer is kept; 0 is until there is no room", unit="seconds", least=0
+    )
+    redis: str = setting(
+        "",
+        "URL of a Redis server, such as redis://host:6379/0, that keeps answers for several servers; empty asks none",
+        secret=True,
+    )
+    redis_prefix: str = setting(
+        "dragoman", "what keys in Redis begin with; another one leaves all kept answers behind"
+    )
+    redis_timeout: float = setting(
+        0.1, "seconds to wait for Redis before the model is asked", unit="seconds", least=0.001
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionSettings:
+    """Predictions made ahead, and where they lie."""
+
+    store: str = setting(
+        "",
+        "SQLite file, or URL of a database, with predictions that were made ahead; empty looks nothing up",
+        secret=True,
+    )
+    ttl: float = setting(
+        0.0,
+        "seconds after which a stored prediction is too old to be an answer; 0 is never",
+        unit="seconds",
+        least=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """Requests that are answered later: accepted, kept, run when there is time."""
+
+    store: str = setting(
+        "",
+        "SQLite file, or URL of a database, that keeps jobs and their results; empty takes none",
+        secret=True,
+    )
+    concurrency: int = setting(4, "jobs that one process runs at once", least=1)
+    waiting: int = setting(10_000, "jobs that may wait; more are answered 503", least=1)
+    attempts: int = setting(
+        5,
+        "times a job is begun before it has failed: after crashes, and while its model can't answer",
+        least=1,
+    )
+    timeout: float = setting(
+        3600.0,
+        "seconds one run of a job may take before it has failed; 0 is no limit",
+        unit="seconds",
+        least=0,
+    )
+    lease: float = setting(
+        15.0,
+        "seconds after which a job whose process says nothing is taken over by another",
+        unit="seconds",
+        least=0.5,
+    )
+    retention: float = setting(
+        86_400.0, "seconds that a job that has ended and its result are kept", unit="seconds", least=1
+    )
+    folder: str = setting(
+        "", "folder with files that jobs may name instead of sending them; empty allows none"
+    )
+    rows: int = setting(64, "rows of a file that are asked at once, if its model takes as many", least=1)
+    webhook_urls: str = setting(
+        "",
+        "regular expressions, with commas between, of the URLs that may be told of a job's end; empty allows none",
+    )
+    webhook_networks: tuple[str, ...] = setting(
+        (), "networks, such as 10.1.0.0/16, that may be told although they are not public"
+    )
+    webhook_secret: str = setting(
+        "",
+        "secret that webhooks are signed with, as whsec_ and base64; needed where there are webhook_urls",
+        secret=True,
+    )
+    webhook_attempts: int = setting(8, "times that telling of a job's end is tried", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -360,3 +459,6 @@ class Settings:
     management: ManagementSettings = field(default_factory=ManagementSettings)
     openai: OpenAISettings = field(default_factory=OpenAISettings)
     payloads: PayloadSettings = field(default_factory=PayloadSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    predictions: PredictionSettings = field(default_factory=PredictionSettings)
+    jobs: JobSettings = field(default_factory=JobSettings)

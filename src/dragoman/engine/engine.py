@@ -1,10 +1,12 @@
 """The middle: every protocol asks here, and only here. Knows no wire and no library."""
 
 import asyncio
+from collections.abc import Callable
 
 from dragoman.engine.autoscaler import Autoscaler
 from dragoman.engine.lifecycle import Lifecycle, Record, State
 from dragoman.engine.model import Model
+from dragoman.engine.recollection import Recollection
 from dragoman.engine.registry import Headers, Registry
 from dragoman.engine.residency import Residency
 from dragoman.errors import DragomanError
@@ -16,12 +18,19 @@ from dragoman.types import InferRequest, InferResponse
 class Engine:
     """Finds models, passes requests on, and tells how things stand."""
 
-    def __init__(self, clock: Clock, memory_budget: int = 0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        memory_budget: int = 0,
+        recollection: Callable[[Stats], Recollection] | None = None,
+    ) -> None:
+        """``recollection`` makes what keeps answers, and counts in the numbers it is given."""
         self.clock = clock
         self.stats = Stats()
+        self._recollection = None if recollection is None else recollection(self.stats)
         self.registry = Registry()
         self.residency = Residency(self.registry, clock, memory_budget)
-        self.lifecycle = Lifecycle(self.registry, self.stats, clock, self.residency)
+        self.lifecycle = Lifecycle(self.registry, self.stats, clock, self.residency, self._recollection)
         self.autoscaler = Autoscaler(self.registry, self.residency, clock)
         self._stopping = False
         self._started = False
@@ -67,6 +76,8 @@ class Engine:
         """Everything accepted has been answered: give the models back."""
         await self.autoscaler.stop()
         await self.lifecycle.unload_all()
+        if self._recollection is not None:
+            await self._recollection.close()
 
     def stop(self) -> None:
         """Not ready from this moment; models still answer what comes."""

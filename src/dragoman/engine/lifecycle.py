@@ -19,6 +19,7 @@ from typing import Any
 
 from dragoman.config import ModelSettings
 from dragoman.engine.model import Model
+from dragoman.engine.recollection import Recollection
 from dragoman.engine.registry import Registry
 from dragoman.engine.residency import Residency
 from dragoman.engine.warmup import warm_up
@@ -89,12 +90,20 @@ class _Loading:
 class Lifecycle:
     """Moves versions through their states. Everything happens on the event loop's thread."""
 
-    def __init__(self, registry: Registry, stats: Stats, clock: Clock, residency: Residency) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        stats: Stats,
+        clock: Clock,
+        residency: Residency,
+        recollection: Recollection | None = None,
+    ) -> None:
         self.records: dict[tuple[str, str], Record] = {}
         self._registry = registry
         self._stats = stats
         self._clock = clock
         self._residency = residency
+        self._recollection = recollection
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._leaving: set[asyncio.Event] = set()
         self._gone: dict[Model, Callable[[], None]] = {}
@@ -195,6 +204,8 @@ class Lifecycle:
             raise
         self._gone[model] = plan.gone
         model.make_room = self._residency.make_room
+        if self._recollection is not None:
+            model.recall = self._recollection.of(model)
         return model
 
     async def _confirm(self, confirm: Confirm, model: Model, record: Record, *, serving: bool) -> None:

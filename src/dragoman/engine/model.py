@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from dragoman.config import ModelSettings
 from dragoman.engine.check import Check, compile_check
+from dragoman.engine.recall import Recall
 from dragoman.engine.scaling import Load, Range
 from dragoman.engine.shadow import Mirror
 from dragoman.errors import ConfigError, DragomanError, NoInstance
 from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
-from dragoman.scheduling.scheduler import Asleep, Clock, Entry, Reply, Scheduler
+from dragoman.scheduling.scheduler import Asleep, Clock, Reply, Scheduler, Ticket
 from dragoman.scheduling.sequence import Limits, SequenceScheduler
 from dragoman.stats import ModelStats
 from dragoman.types import InferRequest, Signature
@@ -60,6 +61,8 @@ class Model:
         self.make_room: Callable[[Model], Awaitable[None]] = _no_room_needed
         #: Gets a copy of every request, where the operator compares two versions.
         self.mirror: Mirror | None = None
+        #: What is kept of its answers, where something is.
+        self.recall: Recall | None = None
         self._labels = {"model": name, "version": version}
         self._scaling = asyncio.Lock()
         self._waking: asyncio.Task[None] | None = None
@@ -69,7 +72,9 @@ class Model:
         if pool.exits is not None:
             pool.exits.count_in(stats.exits)
 
-    def infer(self, request: InferRequest, reply: Reply, dialect: str, *, check: bool = True) -> Entry | None:
+    def infer(
+        self, request: InferRequest, reply: Reply, dialect: str, *, check: bool = True
+    ) -> Ticket | None:
         """Check and queue a request; ``None`` if it has been answered already.
 
         Raises what makes it impossible; all else goes through ``reply``, once. Without ``check`` the request is in
@@ -84,6 +89,8 @@ class Model:
                 request.deadline = deadline if request.deadline is None else min(deadline, request.deadline)
             if self.mirror is not None:
                 reply = self.mirror.watch(request, reply, check=check)
+            if self.recall is not None and check and not request.fresh:
+                return self.recall.ask(request, reply, dialect, self._scheduler.submit)
             return self._scheduler.submit(request, reply, dialect)
         except DragomanError as error:
             self.stats.answers[dialect, error.code.value] += 1
@@ -222,8 +229,11 @@ class Model:
 
     def drain(self, when_done: Callable[[], None]) -> None:
         """Take nothing more; when everything accepted is answered, close the instances and call ``when_done``."""
-
-        self._scheduler.close(partial(self._pool.close, when_done))
+        close = partial(self._scheduler.close, partial(self._pool.close, when_done))
+        if self.recall is None:
+            close()
+        else:
+            self.recall.close(close)
 
 
 async def _no_room_needed(model: Model) -> None:

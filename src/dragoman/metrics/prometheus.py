@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from dragoman.metrics.own import own_metrics
-from dragoman.stats import Histogram, ModelStats, Stats
+from dragoman.stats import FAILED, HIT, MISS, Histogram, ModelStats, Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,6 +29,38 @@ METRICS = (
     ("dragoman_batch_rows", "histogram", "Rows of one execution", ("model", "version")),
     ("dragoman_waiting_requests", "gauge", "Requests in the queue now", ("model", "version")),
     ("dragoman_running_requests", "gauge", "Requests being executed now", ("model", "version")),
+    (
+        "dragoman_cache_hits",
+        "counter",
+        "Requests answered from what was kept",
+        ("model", "version", "source"),
+    ),
+    (
+        "dragoman_cache_misses",
+        "counter",
+        "Requests whose answers were not kept",
+        ("model", "version", "source"),
+    ),
+    (
+        "dragoman_cache_failures",
+        "counter",
+        "Requests whose answers could not be looked for",
+        ("model", "version", "source"),
+    ),
+    (
+        "dragoman_cache_seconds",
+        "counter",
+        "Looking for kept answers and keeping new ones, in seconds",
+        ("model", "version", "source", "outcome"),
+    ),
+    ("dragoman_cache_bytes", "gauge", "Answers kept in memory now, in bytes", ()),
+    ("dragoman_cache_entries", "gauge", "Answers kept in memory now", ()),
+    ("dragoman_cache_evictions", "counter", "Answers that had to go for others", ()),
+    ("dragoman_jobs_accepted", "counter", "Jobs that were accepted", ()),
+    ("dragoman_jobs_begun", "counter", "Runs of jobs, each new try included", ()),
+    ("dragoman_jobs_running", "gauge", "Jobs that run now", ()),
+    ("dragoman_jobs_ended", "counter", "Jobs that have ended", ("state",)),
+    ("dragoman_webhooks", "counter", "Tries to tell of a job's end", ("outcome",)),
     ("dragoman_worker_exits", "counter", "Worker processes that ended", ("model", "version", "reason")),
     ("dragoman_payloads", "counter", "Requests and answers kept by the payload log", ("outcome",)),
     (
@@ -82,6 +114,8 @@ class _View(Collector):
             for reason, count in sorted(numbers.exits.items()):
                 exits.add_metric([*labels, reason], count)
         yield exits
+        yield from _lookups(models)
+        yield from _jobs(stats)
         yield from _histograms(models)
         for name, attribute in (
             ("dragoman_waiting_requests", "waiting"),
@@ -96,6 +130,12 @@ class _View(Collector):
             payloads.add_metric([outcome], count)
         yield payloads
         for name, value in (
+            ("dragoman_cache_bytes", stats.cache.bytes),
+            ("dragoman_cache_entries", stats.cache.entries),
+            ("dragoman_cache_evictions", stats.cache.evictions),
+            ("dragoman_jobs_accepted", stats.jobs.accepted),
+            ("dragoman_jobs_begun", stats.jobs.begun),
+            ("dragoman_jobs_running", stats.jobs.running),
             ("dragoman_http_requests_in_flight", self._in_flight),
             ("dragoman_start_time_seconds", stats.started),
         ):
@@ -103,6 +143,34 @@ class _View(Collector):
             gauge.add_metric([], value)
             yield gauge
         yield from own_metrics(stats)
+
+
+def _lookups(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:
+    for name, outcome in (
+        ("dragoman_cache_hits", HIT), ("dragoman_cache_misses", MISS), ("dragoman_cache_failures", FAILED)
+    ):  # fmt: skip
+        family = _family(name)
+        for labels, numbers in models:
+            for (source, how), count in sorted(numbers.lookups.items()):
+                if how == outcome:
+                    family.add_metric([*labels, source], count)
+        yield family
+    seconds = _family("dragoman_cache_seconds")
+    for labels, numbers in models:
+        for key, spent in sorted(numbers.lookup_seconds.items()):
+            seconds.add_metric([*labels, *key], spent)
+    yield seconds
+
+
+def _jobs(stats: Stats) -> Iterator[Metric]:
+    for name, counts in (
+        ("dragoman_jobs_ended", stats.jobs.ended),
+        ("dragoman_webhooks", stats.jobs.webhooks),
+    ):
+        family = _family(name)
+        for label, count in sorted(counts.items()):
+            family.add_metric([label], count)
+        yield family
 
 
 def _histograms(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:

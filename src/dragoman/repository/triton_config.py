@@ -123,6 +123,8 @@ def _settings(config: Document, base: ModelSettings, remarks: list[Remark]) -> M
         changes["versions"] = _versions(config["version_policy"])
     if config.get("instance_group"):
         changes["instances"] = _instances(config["instance_group"], remarks)
+    if "response_cache" in config:
+        changes["response_cache"] = config["response_cache"].get("enable", False)
     if config.get("model_warmup"):
         changes["warmup"] = _warmups(config["model_warmup"], remarks)
     return replace(base, **changes)

@@ -105,6 +105,20 @@ class Instance(Protocol):
     def unwanted(self, request: InferRequest) -> None: ...
 
 
+class Ticket(Protocol):
+    """What a client has of a request that is on its way."""
+
+    @property
+    def answered(self) -> bool:
+        """It has its answer, or needs none any more."""
+
+    def cancel(self) -> None:
+        """The client has gone."""
+
+    def leave(self) -> None:
+        """The client waits no more, be it that its time is up or that it has gone."""
+
+
 class Entry:
     """A request in the queue, carrying its own reply. ``cancel`` when the client has gone."""
 
@@ -213,7 +227,7 @@ class Scheduler:
             outcome = self._now(request)
             seconds = time.perf_counter() - start
             rows = rows_of(request) if self._batched else 1
-            stats.ran_now(dialect, _tell(reply, request, outcome), rows, seconds)
+            stats.ran_now(dialect, tell(reply, request, outcome), rows, seconds)
             return None
         entry = Entry(self, request, reply, dialect)
         if self._batched:
@@ -324,7 +338,7 @@ class Scheduler:
             entry.timer.cancel()
         if not entry.running:
             self._leave(entry)
-        code = Code.CANCELLED.value if outcome is None else _tell(entry.reply, entry.request, outcome)
+        code = Code.CANCELLED.value if outcome is None else tell(entry.reply, entry.request, outcome)
         stats = self._stats
         stats.answers[entry.dialect, code] += 1
         stats.total.observe(self.clock.time() - entry.arrived)
@@ -401,7 +415,7 @@ class Scheduler:
         def emit(place: int, part: InferResponse) -> bool:
             entry = batch[place]
             if not entry.answered:
-                _tell(entry.reply, entry.request, part)
+                tell(entry.reply, entry.request, part)
             return not entry.answered
 
         instance.run([entry.request for entry in batch], done, emit)
@@ -453,7 +467,7 @@ class Scheduler:
             callback()
 
 
-def _tell(reply: Reply, request: InferRequest, outcome: Outcome) -> str:
+def tell(reply: Reply, request: InferRequest, outcome: Outcome) -> str:
     """Tell an outcome, and say under which code its answer counts. Never raises."""
     try:
         reply(outcome)

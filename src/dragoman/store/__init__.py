@@ -4,6 +4,8 @@ back.
 SQLAlchemy is imported when a state is opened, not before: a server without management has no use for it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,10 @@ from dragoman.store.state import Model, Version
 
 if TYPE_CHECKING:
     from dragoman.store.database import Store
+    from dragoman.store.jobs import JobStore
+    from dragoman.store.predictions import Predictions
 
-__all__ = ["Change", "Model", "Version", "open_store"]
+__all__ = ["Change", "Model", "Version", "open_jobs", "open_predictions", "open_store"]
 
 
 def open_store(where: str | Path) -> "Store":
@@ -22,11 +26,35 @@ def open_store(where: str | Path) -> "Store":
 
     Blocks. Raises ConfigError: StateUnreadable for a state that is damaged, newer, or something else.
     """
-    try:
+    with _needing_sqlalchemy():
         from dragoman.store.database import open_database
+    return open_database(where)
+
+
+def open_predictions(where: str | Path, ttl: float = 0.0) -> "Predictions":
+    """Predictions made ahead, those that are not older than ``ttl`` seconds; 0 is never too old.
+
+    Blocks. Raises ConfigError.
+    """
+    with _needing_sqlalchemy():
+        from dragoman.store.predictions import open_database
+    return open_database(where, ttl)
+
+
+def open_jobs(where: str | Path) -> "JobStore":
+    """Jobs and their results. Blocks. Raises ConfigError."""
+    with _needing_sqlalchemy():
+        from dragoman.store.jobs import open_database
+    return open_database(where)
+
+
+@contextmanager
+def _needing_sqlalchemy() -> Iterator[None]:
+    """Raises ConfigError where it is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "sqlalchemy":
             raise
         hint = "pip install 'dragoman[store]'"
         raise ConfigError("keeping state needs SQLAlchemy, which is not installed", hint=hint) from error
-    return open_database(where)

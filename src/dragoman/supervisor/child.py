@@ -15,15 +15,7 @@ from typing import Any, Final
 
 from dragoman import log as logs
 from dragoman.app import App, run, serve
-from dragoman.config import (
-    GrpcSettings,
-    LimitSettings,
-    LogSettings,
-    ManagementSettings,
-    ModelSettings,
-    ServerSettings,
-    Settings,
-)
+from dragoman.config import Settings, sections
 from dragoman.errors import ConfigError
 from dragoman.stats import Stats
 from dragoman.supervisor.messages import Channel, Message
@@ -167,14 +159,7 @@ def read_settings(document: dict[str, dict[str, Any]]) -> Settings:
         section: {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
         for section, table in document.items()
     }
-    return Settings(
-        server=ServerSettings(**tables["server"]),
-        limits=LimitSettings(**tables["limits"]),
-        grpc=GrpcSettings(**tables["grpc"]),
-        log=LogSettings(**tables["log"]),
-        models=ModelSettings(**tables["models"]),
-        management=ManagementSettings(**tables["management"]),
-    )
+    return Settings(**{section: kind(**tables[section]) for section, kind in sections().items()})
 
 
 def die_with(parent: int) -> None:

@@ -32,6 +32,8 @@ class Totals:
         if numbers is not None:
             for _, _, counts in numbers["stats"]["models"]:
                 counts["waiting"] = counts["running"] = 0
+            numbers["stats"]["cache"] |= {"bytes": 0, "entries": 0}
+            numbers["stats"]["jobs"]["running"] = 0
             self._past.add(numbers["stats"])
         self._news.set()
 

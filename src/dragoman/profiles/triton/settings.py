@@ -1,11 +1,13 @@
 """From tritonserver's flags to settings, or the sentence that says what was expected. Reads no file."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
+from urllib.parse import quote
 
-from dragoman.config import GrpcSettings, LimitSettings, LogSettings, ServerSettings, Settings
+from dragoman.config import CacheSettings, GrpcSettings, LimitSettings, LogSettings, ServerSettings, Settings
 from dragoman.errors import ConfigError
 from dragoman.profiles.triton.flags import BY_NAME, Flag
 from dragoman.profiles.use import Use
@@ -19,6 +21,11 @@ T = TypeVar("T")
 _WORDS: Final = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
 _LEVELS: Final = ("none", "low", "medium", "high")
 _PORTS: Final = (0, 65_535)
+#: Caches and what can be said of each.
+_CACHES: Final = {
+    "local": ("size",),
+    "redis": ("host", "port", "user", "password", "tls_enabled"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,37 @@ def _settings(of: "_Values", http: Listen, grpc: Listen) -> Settings:
             connection_age_grace=of.milliseconds("grpc-max-connection-age-grace"),
         ),
         log=LogSettings(level="debug" if of.integer("log-verbose") else level),
+        cache=_cache(of),
     )
+
+
+def _cache(of: "_Values") -> CacheSettings:
+    """Without a word of a cache there is none, whatever models want."""
+    told: dict[str, dict[str, str]] = {}
+    for text in of.texts("cache-config"):
+        name, _, option = text.partition(",")
+        key, equals, value = option.partition("=")
+        known = _CACHES.get(name)
+        if known is None or not equals or key not in known:
+            raise ConfigError(
+                f"--cache-config must be like local,size=1048576 or redis,host=localhost, got {text!r}"
+            )
+        told.setdefault(name, {})[key] = value
+    size = told.get("local", {}).get("size", of.text("response-cache-byte-size"))
+    if not re.fullmatch("[0-9]{1,18}", size):
+        raise ConfigError(f"the cache's size must be a whole number of bytes, got {size!r}")
+    if int(size) and "redis" in told:
+        raise ConfigError("there is one cache: --cache-config is local or redis, not both")
+    return CacheSettings(size=int(size), redis=_redis_url(told["redis"]) if "redis" in told else "")
+
+
+def _redis_url(said: Mapping[str, str]) -> str:
+    if "host" not in said:
+        raise ConfigError("--cache-config=redis needs redis,host=...")
+    user, password = (quote(said.get(key, ""), safe="") for key in ("user", "password"))
+    who = f"{user}:{password}@" if user or password else ""
+    scheme = "rediss" if said.get("tls_enabled", "").lower() == "true" else "redis"
+    return f"{scheme}://{who}{said['host']}:{said.get('port', '6379')}"
 
 
 def _models(of: "_Values") -> tuple[str, ...]:

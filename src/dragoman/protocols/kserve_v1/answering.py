@@ -3,10 +3,11 @@
 import uuid
 from datetime import UTC, datetime
 
+from dragoman.engine.recall import origin_headers
 from dragoman.errors import ModelFailed
 from dragoman.protocols.kserve_v1 import documents
 from dragoman.protocols.kserve_v1.cloudevents import Event, Style, encode_event
-from dragoman.scheduling.scheduler import Entry, Outcome
+from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.status import respond_error
 from dragoman.transport.stream import PieceWriter
@@ -24,13 +25,15 @@ class DocumentAnswer:
         self._event = event
         self._events = events
         self._writer: PieceWriter | None = None
-        self.entry: Entry | None = None
+        self.entry: Ticket | None = None
 
     def reply(self, outcome: Outcome) -> None:
         """Called with every part, the last one marked ``final``, or with the failure. Raises ModelFailed."""
         if isinstance(outcome, InferResponse):
             answer = documents.encode_document(outcome)
             try:
+                if outcome.recalled:
+                    answer = answer._replace(headers=(*answer.headers, *origin_headers(outcome)))
                 self._write(answer, outcome.final)
             except ValueError as error:  # nothing was written yet
                 raise ModelFailed(f"the model's answer has a header that can't be sent: {error}") from None

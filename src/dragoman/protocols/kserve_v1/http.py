@@ -6,6 +6,7 @@ from functools import partial
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, NotFound, NotReady, Unsupported
 from dragoman.protocols.kserve_v1 import codec, documents
@@ -53,8 +54,10 @@ class Http:
             if not isinstance(outcome, InferResponse):
                 respond_error(http, outcome)
                 return
-            http.respond(200, codec.encode_predict(outcome, model.signature), compress=True)
+            body = codec.encode_predict(outcome, model.signature)
+            http.respond(200, body, headers=origin_headers(outcome), compress=True)
 
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         entry = model.infer(request, reply, DIALECT)
         if entry is not None:
             http.on_disconnect = entry.cancel
@@ -82,6 +85,7 @@ class Http:
             model.stats.answers[DIALECT, error.code.value] += 1
             raise
         answer = DocumentAnswer(http, model.name, event, self._events)
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         entry = model.infer(request, answer.reply, DIALECT)
         if entry is not None and not entry.answered:
             answer.entry = entry

@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from dragoman import __version__
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import grpc_codec, metadata
@@ -19,7 +20,7 @@ from dragoman.protocols.kserve_v2.grpc_statistics import encode_statistics
 from dragoman.protocols.kserve_v2.grpc_stream import InferStream
 from dragoman.protocols.kserve_v2.members import tag_of
 from dragoman.protocols.kserve_v2.messages import SERVICE, message
-from dragoman.scheduling.scheduler import Entry, Outcome, Reply
+from dragoman.scheduling.scheduler import Outcome, Reply, Ticket
 from dragoman.transport.grpc.call import Call, Handler, Shape
 from dragoman.transport.grpc.routes import Routes
 from dragoman.transport.grpc.status import fail
@@ -77,7 +78,7 @@ class Grpc:
     def model_infer(self, call: Call) -> None:
         """One inference: the answer is sent when the model has it, perhaps before this returns."""
         model, asked = self.decode(grpc_codec.parse_infer(call.message), call)
-        entry: Entry | None = None
+        entry: Ticket | None = None
 
         def reply(outcome: Outcome) -> None:
             if not isinstance(outcome, InferResponse):
@@ -85,7 +86,8 @@ class Grpc:
             elif outcome.final:
                 if model.takes_documents and (headers := outcome.parameters.pop("headers", None)):
                     call.trailing = [(name.lower(), str(value)) for name, value in headers.items()]
-                call.respond(grpc_codec.encode_infer(outcome, asked.classes, model.signature))
+                pieces = grpc_codec.encode_infer(outcome, asked.classes, model.signature)
+                call.respond(pieces, origin_headers(outcome))
             else:
                 if entry is not None:
                     entry.cancel()
@@ -120,6 +122,7 @@ class Grpc:
         if model.takes_documents:
             request.parameters |= {"headers": call.metadata, "transport": "grpc"}
         request.deadline = deadline
+        request.fresh = model.recall is not None and wants_fresh(call.header)
         return model, asked
 
     def server_live(self, request: Any) -> Any:
@@ -181,7 +184,7 @@ class Grpc:
             raise
 
 
-def submit(model: Model, asked: grpc_codec.Asked, reply: Reply) -> Entry | None:
+def submit(model: Model, asked: grpc_codec.Asked, reply: Reply) -> Ticket | None:
     """Ask the model. Raises DragomanError."""
     try:
         return model.infer(asked.request, reply, DIALECT)

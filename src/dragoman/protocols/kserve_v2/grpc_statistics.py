@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dragoman.stats import OK, Histogram, ModelStats
+from dragoman.engine.recall import CACHE
+from dragoman.stats import HIT, MISS, OK, Histogram, ModelStats
 
 
 def encode_statistics(stats: ModelStats, into: Any) -> None:
@@ -14,9 +15,13 @@ def encode_statistics(stats: ModelStats, into: Any) -> None:
     into.inference_count = round(stats.batch.total)
     into.execution_count = stats.execute.count
     _encode_duration(into.inference_stats.success, answers[True], stats.total)
-    _encode_duration(into.inference_stats.queue, stats.queue.count, stats.queue)
+    # Triton counts requests in its queue that the cache has answered; here they are answered before it.
+    _encode_duration(into.inference_stats.queue, stats.queue.count + stats.lookups[CACHE, HIT], stats.queue)
     _encode_duration(into.inference_stats.compute_infer, stats.execute.count, stats.execute)
     into.inference_stats.fail.count = answers[False]
+    for field, outcome in ((into.inference_stats.cache_hit, HIT), (into.inference_stats.cache_miss, MISS)):
+        field.count = stats.lookups[CACHE, outcome]
+        field.ns = round(stats.lookup_seconds[CACHE, outcome] * 1e9)
 
 
 def _encode_duration(into: Any, count: int, spent: Histogram) -> None:

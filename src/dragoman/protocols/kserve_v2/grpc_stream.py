@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dragoman.errors import DragomanError
 from dragoman.protocols.kserve_v2 import grpc_codec
-from dragoman.scheduling.scheduler import Entry, Outcome, Reply
+from dragoman.scheduling.scheduler import Outcome, Reply, Ticket
 from dragoman.transport.grpc.call import Call
 from dragoman.transport.grpc.status import fail
 from dragoman.types import InferResponse
@@ -26,7 +26,7 @@ MOST: Final = 256
 UNREAD: Final = 1_048_576
 
 Decode = Callable[[grpc_codec.Parsed, Call], tuple["Model", grpc_codec.Asked]]
-Submit = Callable[["Model", grpc_codec.Asked, Reply], Entry | None]
+Submit = Callable[["Model", grpc_codec.Asked, Reply], Ticket | None]
 
 
 class InferStream:
@@ -123,7 +123,7 @@ class Turn:
         self.error: DragomanError | None = None
         self.done = False
         self._stream = stream
-        self._entry: Entry | None = None
+        self._entry: Ticket | None = None
         self._id = ""
         self._parts = False
 

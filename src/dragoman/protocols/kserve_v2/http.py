@@ -4,10 +4,11 @@ from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
-from dragoman.scheduling.scheduler import Entry, Outcome
+from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import respond_error
@@ -69,7 +70,7 @@ class Http:
                 respond_error(http, Unsupported("the answer comes in parts, which POST .../infer can't have"))
                 return
             own = outcome.parameters.pop("headers", None) if model.takes_documents else None
-            headers = list(own.items()) if own else []
+            headers = [*(own.items() if own else ()), *origin_headers(outcome)]
             buffers, json_length = codec.encode_infer(outcome, wanted, model.signature)
             if json_length is None:
                 http.respond(200, buffers[0], headers=headers, compress=True)
@@ -77,8 +78,8 @@ class Http:
                 headers.append(("Inference-Header-Content-Length", str(json_length)))
                 http.respond(200, buffers, "application/octet-stream", headers, compress=True)
 
-        entry: Entry | None = None
-
+        entry: Ticket | None = None
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         try:
             entry = model.infer(request, reply, DIALECT)
         except Mismatch as error:  # the original says which request, where it is about its tensors

@@ -87,6 +87,8 @@ def encode_config(name: str, platform: str, signature: Signature, settings: Mode
         "batch_output": [],
         "optimization": _OPTIMIZATION,
     }
+    if settings.response_cache:
+        config["response_cache"] = {"enable": True}
     if batched:
         config["dynamic_batching"] = _configure_batching(signature.max_batch, settings)
     config |= {
@@ -94,12 +96,15 @@ def encode_config(name: str, platform: str, signature: Signature, settings: Mode
         "default_model_filename": filename,
         "cc_model_filenames": {},
         "metric_tags": {},
-        "parameters": {},
+        "parameters": _ROWS if signature.batched and not batched else {},
         "model_warmup": [],
     }
     return dump_json(config)
 
 
+#: What ``max_batch_size`` can't say of a model that takes any number of rows.
+ROWS_KEY: Final = "rows"
+_ROWS: Final = {ROWS_KEY: {"string_value": "independent"}}
 _OPTIMIZATION = {
     "priority": "PRIORITY_DEFAULT",
     "input_pinned_memory": {"enable": True},

@@ -14,7 +14,7 @@ from dragoman.engine.model import Model
 from dragoman.errors import DragomanError, ModelFailed, NotFound, NotReady, Unprocessable
 from dragoman.protocols.service import codec, documents
 from dragoman.protocols.service.table import KIND, Table
-from dragoman.scheduling.scheduler import Entry, Outcome
+from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.tensors import dump_json
 from dragoman.transport.request import Guard, Handler, HttpRequest
 from dragoman.transport.router import Router
@@ -197,7 +197,7 @@ class _Exchange:
     """One request and its answer, whole or in parts."""
 
     http: HttpRequest
-    entry: Entry | None = None
+    entry: Ticket | None = None
     writer: PieceWriter | None = None
 
     def reply(self, outcome: Outcome) -> None:

@@ -25,7 +25,7 @@ from dragoman.protocols.torchserve.messages import (
     TorchServeHealthResponse,
 )
 from dragoman.protocols.torchserve.multipart import MAX_FIELDS, Field
-from dragoman.scheduling.scheduler import Entry, Outcome, Reply
+from dragoman.scheduling.scheduler import Outcome, Reply, Ticket
 from dragoman.transport.grpc.call import Call, Shape
 from dragoman.transport.grpc.routes import Routes
 from dragoman.types import InferResponse
@@ -97,7 +97,7 @@ class Grpc:
 
     def submit(
         self, request: Any, call: Call, reply: Reply, sequence: dict[str, Any] | None = None
-    ) -> tuple[Model, Entry | None]:
+    ) -> tuple[Model, Ticket | None]:
         """Ask the model that a ``PredictionsRequest`` names. Raises DragomanError."""
         model = find(self._engine, request.model_name, request.model_version, DIALECT, call.header)
         inputs = {name: Field(name, value, "") for name, value in request.input.items()}
@@ -140,7 +140,7 @@ class _Conversation:
         self._open.discard(turn)
         self._go_on()
 
-    def submit(self, request: Any, reply: Reply) -> Entry | None:
+    def submit(self, request: Any, reply: Reply) -> Ticket | None:
         """Raises DragomanError."""
         key = (request.model_name, request.model_version, request.sequence_id)
         sequence = {
@@ -187,7 +187,7 @@ class _Turn:
 
     def __init__(self, conversation: _Conversation) -> None:
         self._conversation = conversation
-        self._entry: Entry | None = None
+        self._entry: Ticket | None = None
         self._name = self._version = ""
 
     def begin(self, message: bytes) -> None:

@@ -12,11 +12,12 @@ from typing import Any, Final
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
+from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, ModelFailed
 from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.protocols.torchserve.finding import find
-from dragoman.scheduling.scheduler import Entry, Outcome
+from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.answer import lines_of
 from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
@@ -178,6 +179,7 @@ class Http:
             sequence, made = codec.decode_sequence(headers, new_id, self._sequence)
             own = ((self._sequence.id, made),) if made else ()
         request = codec.make_request(model.name, model.version, request_id, inputs, headers, sequence)
+        request.fresh = model.recall is not None and wants_fresh(http.header)
         answer = _Answer(self, http, request_id, name, version, own)
         try:
             entry = model.infer(request, answer.reply, DIALECT)
@@ -278,7 +280,7 @@ class _Answer:
         self._own = own
         self._api = api
         self._writer: PieceWriter | None = None
-        self.entry: Entry | None = None
+        self.entry: Ticket | None = None
         self.http = http
         self.request_id = request_id
         self.name = name
@@ -288,6 +290,8 @@ class _Answer:
         """Called with every part, the last one marked ``final``, or with the failure. Raises ModelFailed."""
         if isinstance(outcome, InferResponse):
             answer = codec.encode_answer(outcome)
+            if outcome.recalled:
+                self._own = (*self._own, *origin_headers(outcome))
             try:
                 self._answer(answer, outcome.final)
             except ValueError as error:  # nothing was written yet

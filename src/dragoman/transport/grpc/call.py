@@ -73,8 +73,11 @@ class Call(Protocol):
     def metadata(self) -> dict[str, str]:
         """All metadata that is text; of several with one name the last."""
 
-    def respond(self, message: Message) -> None:
-        """Answer with one message, and be done. Ignored when nobody waits any more, like all that follows."""
+    def respond(self, message: Message, metadata: Sequence[tuple[str, str]] = ()) -> None:
+        """Answer with one message, and be done. Ignored when nobody waits any more, like all that follows.
+
+        ``metadata`` goes before the message.
+        """
 
     def fail(self, status: Status, text: str) -> None:
         """End without an answer, or after part of one."""

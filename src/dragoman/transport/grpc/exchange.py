@@ -88,12 +88,16 @@ class Exchange:
     def metadata(self) -> dict[str, str]:
         return {key: value for key, value in self._metadata if isinstance(value, str)}
 
-    def respond(self, message: Message) -> None:
+    def respond(self, message: Message, metadata: Sequence[tuple[str, str]] = ()) -> None:
         if self._state != _OPEN:
             return
         whole = _joined(message)
         self.sent += len(whole)
-        self._finish(Status.OK, b"", (cygrpc.SendMessageOperation(whole, _NOTHING),))
+        before: tuple[Any, ...] = (cygrpc.SendMessageOperation(whole, _NOTHING),)
+        if metadata and not self._begun:
+            pairs = tuple((name.lower(), value) for name, value in metadata)
+            self._begun, before = True, (cygrpc.SendInitialMetadataOperation(pairs, _NOTHING), *before)
+        self._finish(Status.OK, b"", before)
 
     def fail(self, status: Status, text: str) -> None:
         self._end_with(status, text.encode("utf-8", "replace")[:_TEXT])

@@ -1,0 +1,1 @@
+"""Jobs over HTTP: requests in the words of any protocol, answered later."""
