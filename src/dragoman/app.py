@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
+from dragoman.dashboard.http import Http as Page
 from dragoman.engine.control import Control
 from dragoman.engine.desired import Ledger
 from dragoman.engine.engine import Engine
@@ -19,8 +20,7 @@ from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operations
 from dragoman.errors import ConfigError, NotFound
-from dragoman.metrics import prometheus
-from dragoman.pages import pages
+from dragoman.metrics.http import Http as Numbers
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
@@ -35,7 +35,6 @@ from dragoman.stats import Stats
 from dragoman.store import open_store
 from dragoman.tensors import dump_json
 from dragoman.transport import address
-from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import HttpServer
@@ -101,13 +100,12 @@ class App:
         self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
         self._grpc: GrpcServer | None = None
-        self._bridge: AsgiBridge
+        self._numbers: Numbers
         self._siblings = siblings
         self._repository = repository
         state = settings.management.state
         self._state = StoreLedger(open_store(state)) if state else None
         self._ledger: Ledger | None = ledger or self._state
-        self._scrapes: set[asyncio.Task[None]] = set()
 
     @classmethod
     def serving(cls, targets: Sequence[str], settings: Settings, siblings: Siblings | None = None) -> "App":
@@ -121,7 +119,8 @@ class App:
         self.control = Control(self.engine, self.manager, self.settings, self.models, self._repository)
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
-        self._bridge = AsgiBridge(pages(self.engine, self.router))
+        gather = None if self._siblings is None else self._siblings.gather
+        self._numbers = Numbers(self.engine, lambda: self.in_flight, lambda: self.grpc_port, gather)
         self._add_routes()
         access = logs.access if self.settings.log.access else None
         limits, compression = self.settings.limits, self.settings.server.compression
@@ -144,7 +143,6 @@ class App:
         A process that joins others which serve already loads first: where it listens, requests arrive.
         """
         self.build()
-        await self._bridge.startup()
         if self._siblings is not None and self._siblings.serving:
             await self._load()
             await self._siblings.loaded(self)
@@ -190,7 +188,6 @@ class App:
         if self._grpc is not None:
             stopping.append(self._grpc.stop(grace))
         await asyncio.gather(*stopping)
-        await self._bridge.shutdown()
         await self._operations.stop()
         await self.engine.close()
         await self.control.close()
@@ -233,13 +230,13 @@ class App:
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False, operation="health")
         self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")
-        self.router.add("GET", "/metrics", self._metrics, permit=False, operation="statistics")
+        self._numbers.add_routes(self.router)
         for path in ("/crashes", "/crashes/{}"):
             self.router.add("GET", path, self._crashes, permit=False, operation="logging")
         if self._manages:
             management = Management(self.engine, self.manager, self._intake, self._operations)
             management.add_routes(self.router, guard_with_key(guard, self.settings.management.key))
-        self.router.add("GET", "/", self._bridge, streaming=True, operation="pages")
+        Page().add_routes(self.router)
 
     @property
     def _manages(self) -> bool:
@@ -275,22 +272,6 @@ class App:
         reports = [report for model in models for report in model.crashes]
         reports.sort(key=lambda report: report.time, reverse=True)
         http.respond(200, dump_json([report.for_clients() for report in reports]))
-
-    def _metrics(self, http: HttpRequest) -> None:
-        if self._siblings is None:
-            http.respond(200, prometheus.render(self.engine.stats, self.in_flight), prometheus.CONTENT_TYPE)
-            return
-        task = asyncio.get_running_loop().create_task(self._gather_metrics(http, self._siblings))
-        self._scrapes.add(task)
-        task.add_done_callback(self._scrapes.discard)
-
-    async def _gather_metrics(self, http: HttpRequest, siblings: Siblings) -> None:
-        try:
-            stats, in_flight = await siblings.gather()
-        except TimeoutError:  # a scrape that fails is better than counts that fall
-            http.respond(503, b"the other processes' numbers did not come in time\n", "text/plain")
-        else:
-            http.respond(200, prometheus.render(stats, in_flight), prometheus.CONTENT_TYPE)
 
 
 def _sources(management: ManagementSettings) -> Sources | None:
