@@ -1,7 +1,7 @@
 // Small charts of our own: lines over time, bars, a share. Every number that is drawn is also there as text.
 
 import { h, say, svg } from "./dom.js";
-import { ago } from "./format.js";
+import { back } from "./format.js";
 
 const WIDTH = 300;
 const HEIGHT = 100;
@@ -30,7 +30,7 @@ export function timeChart(title, series, format) {
     const ceiling = nice(highest);
     say(top, ceiling ? format(ceiling) : "");
     say(middle, ceiling ? format(ceiling / 2) : "");
-    say(node.querySelector(".since"), times.length ? ago(times[0], times.at(-1)) : "");
+    say(node.querySelector(".since"), times.length ? back(times.at(-1) - times[0]) : "");
     lists.forEach((list, place) => paths[place].setAttribute("d", line(list, ceiling)));
     area.setAttribute("d", filled(lists[0] ?? [], ceiling));
     write();
@@ -40,7 +40,7 @@ export function timeChart(title, series, format) {
     const { times, lists } = shown;
     const place = chosen === null ? times.length - 1 : Math.min(chosen, times.length - 1);
     lists.forEach((list, number) => say(values[number], list.length ? format(list[place] ?? null) : "–"));
-    say(when, chosen === null || place === times.length - 1 ? "now" : ago(times[place], times.at(-1)));
+    say(when, chosen === null || place === times.length - 1 ? "now" : back(times.at(-1) - times[place]));
     if (chosen === null) cursor.setAttribute("hidden", "");
     else cursor.removeAttribute("hidden");
     const x = across(place, times.length);

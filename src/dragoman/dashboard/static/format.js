@@ -43,12 +43,11 @@ export function percent(part) {
   return `${digits(part * 100)} %`;
 }
 
-export function ago(time, now = Date.now() / 1000) {
-  const past = Math.max(0, now - time);
-  if (past < 60) return "just now";
-  if (past < 3600) return `${Math.floor(past / 60)} min ago`;
-  if (past < 86400) return `${Math.floor(past / 3600)} h ago`;
-  return `${Math.floor(past / 86400)} days ago`;
+// How far back, to the second in the first minutes.
+export function back(past) {
+  const whole = Math.round(past);
+  if (whole < 60) return `${whole} s ago`;
+  return `${Math.floor(whole / 60)} min${whole % 60 ? ` ${whole % 60} s` : ""} ago`;
 }
 
 export function clock(time) {

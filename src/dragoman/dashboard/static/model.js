@@ -111,7 +111,7 @@ function live(app, name) {
       latency.update(times, Object.values(numbers.percentiles));
       queue.update(times, [numbers.waiting, numbers.running]);
       memory.update(times, [numbers.memory]);
-      memory.node.hidden = !numbers.memory.some((value) => value !== null);
+      memory.node.hidden = !numbers.memory.some(Boolean);
       batches.update(bucketNames(history.bounds.rows), numbers.batches);
     },
   };

@@ -32,7 +32,7 @@ export function overview(app) {
 
 function makeTiles() {
   const made = [
-    ["Requests", "one", (numbers) => sumOf(numbers.rates), rate, (numbers, server) => `${count(answersOf(numbers))} so far, ${server.stats.in_flight} in flight`],
+    ["Requests", "one", (numbers) => sumOf(numbers.rates), rate, (numbers, server) => `${count(answersOf(numbers))} so far, ${count(Math.max(0, server.stats.in_flight - 1))} in flight`],
     ["Failures", "four", (numbers) => numbers.rates.failure, rate, (numbers) => `${count(numbers.answered.failure)} of the server or a model, ${count(numbers.answered.mistake)} of clients`],
     ["Latency", "two", (numbers) => numbers.percentiles.p95, seconds, (numbers) => `the 95th percentile; median ${seconds(numbers.percentiles.p50.at(-1) ?? null)}, 99th ${seconds(numbers.percentiles.p99.at(-1) ?? null)}`],
     ["Waiting", "three", (numbers) => numbers.waiting, count, (numbers) => `in queues; ${count(numbers.running.at(-1) ?? 0)} being executed`],
@@ -99,7 +99,9 @@ function makeCard(app, model) {
         say(trouble, now.versions.map((each) => each.reason).find(Boolean) ?? "");
       }
       const history = app.server.history.read((line) => line.name === now.name);
-      spark.update(sumOf(history.rates));
+      const rates = sumOf(history.rates);
+      spark.node.toggleAttribute("hidden", !rates.some(Boolean));
+      spark.update(rates);
       say(numbers, describeNumbers(history));
       const dead = app.server.crashes.filter((report) => report.model === now.name).length;
       trouble.hidden = !trouble.textContent && !dead;

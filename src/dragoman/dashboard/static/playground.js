@@ -148,7 +148,7 @@ function showTimes(times, total, size) {
 // The same call in three languages, each with a button that copies it.
 function codeBox() {
   const shown = h("pre", { tabindex: "0", "aria-label": "code" }, "Ask the model, and the same call stands here.");
-  const copy = h("button", { type: "button", class: "quiet", disabled: true, on: { click: () => copyText(shown.textContent) } }, "Copy");
+  const copy = h("button", { type: "button", class: "quiet", disabled: true, on: { click: () => copyText(shown.textContent, copy) } }, "Copy");
   let codes = {};
   let chosen = "curl";
   const buttons = ["curl", "Python", "gRPC"].map((name) => h("button", { type: "button", class: "tab", "aria-pressed": String(name === chosen), on: { click: () => choose(name) } }, name));
@@ -169,12 +169,15 @@ function codeBox() {
   };
 }
 
-async function copyText(text) {
+async function copyText(text, button) {
+  let outcome = "Copied";
   try {
     await navigator.clipboard.writeText(text);
-    announce("Copied");
   } catch {
     // Only pages that came over TLS or from this machine may write to the clipboard; the text can still be selected.
-    announce("The browser doesn't let this page copy: select the text");
+    outcome = "Select it to copy";
   }
+  say(button, outcome);
+  announce(outcome);
+  setTimeout(() => say(button, "Copy"), 1500);
 }

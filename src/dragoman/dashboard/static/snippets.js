@@ -141,5 +141,5 @@ export function shell(text) {
 
 // A text as a literal of Python, which reads JSON's escapes as JSON does.
 export function python(text) {
-  return JSON.stringify(text).replace(/[\ud800-\udfff\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return JSON.stringify(text).replace(/[\u007f-\u009f\u2028\u2029]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -43,11 +43,11 @@ function fromTable(text, spec) {
 
 // The shape that these values have for the model: theirs, or the model's with its open dimensions worked out.
 export function fit(given, total, { name, shape }) {
-  if (given.length === shape.length && given.every((size, place) => shape[place] < 0 || shape[place] === size)) return given;
   const open = shape.filter((size) => size < 0).length;
   const fixed = shape.reduce((product, size) => (size < 0 ? product : product * size), 1);
   const wanted = `${name} expects the shape [${shape.map((size) => (size < 0 ? "?" : size)).join(", ")}]`;
   if (!total) throw new Error(`${wanted}, and there are no values`);
+  if (given.length === shape.length && given.every((size, place) => shape[place] < 0 || shape[place] === size)) return given;
   if (!open && total !== fixed) throw new Error(`${wanted}, which is ${fixed} values; there are ${total}`);
   if (total % fixed) throw new Error(`${wanted}: a multiple of ${fixed} values; there are ${total}`);
   let rest = total / fixed;

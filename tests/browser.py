@@ -1,0 +1,66 @@
+"""A real browser for tests: Debian's headless Chromium, driven by Playwright. Whoever wants it imports the fixtures.
+
+``make test`` installs Chromium where it may. Where there is none the tests are skipped, but not in CI.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+#: Screenshots and measurements, for people; not kept by git.
+ARTEFACTS = Path(os.environ.get("ARTEFACTS") or Path(__file__).parent.parent / "artefacts")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+#: Of a machine that is busy with other things: no test waits this long for what it checks.
+PATIENCE = 20_000  # milliseconds
+FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
+
+
+def find_chromium():
+    """Chromium's path: what ``CHROMIUM`` says, or what is installed; ``None`` without one."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser, started once."""
+    path = find_chromium()
+    if path is None:
+        tell = pytest.fail if os.environ.get("CI") else pytest.skip
+        tell("there is no Chromium: apt install chromium, or set CHROMIUM to the path of one")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(chromium):
+    """Makes pages, each with cookies and storage of its own. At the end none of them may have complained.
+
+    A test that wants a complaint clears ``page.complaints``.
+    """
+    contexts, complaints = [], []
+
+    def make(**options):
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.complaints = complaints
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def picture(page, name, **options):
+    """Keep a screenshot for people to look at."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"{name}.png", **options)
