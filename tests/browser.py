@@ -57,7 +57,7 @@ def new_page(chromium):
     yield make
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert not complaints, complaints
 
 
 def picture(page, name, **options):

@@ -1,6 +1,5 @@
 """Servers that the page is tried with, and how a test gets to a view."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -72,12 +71,3 @@ def visit(new_page):  # noqa: F811
         return page
 
     return open_view
-
-
-def run_python(code, folder):
-    """What copied code prints where it is run."""
-    import subprocess
-
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

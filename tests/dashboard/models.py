@@ -62,7 +62,7 @@ class Hostile:
     inputs = {HOSTILE: ("BYTES", [1])}
     outputs = {f"{HOSTILE}out": ("BYTES", [1]), "rows": ("BYTES", [2])}
 
-    def predict(self, **inputs):
+    def predict(self, inputs):
         answer = np.array([HOSTILE.encode()], object)
         return {f"{HOSTILE}out": answer, "rows": np.array([HOSTILE.encode(), b"<b>"], object)}
 

@@ -13,7 +13,7 @@ const PICTURES = [["image/png", [0x89, 0x50, 0x4e, 0x47]], ["image/jpeg", [0xff,
 // The outputs of an answer in the Open Inference Protocol. `classified` has the names of those that are classes.
 export function showTensors(outputs, classified) {
   return outputs.map((output) =>
-    h("section", { class: "output", "aria-label": `output ${output.name}` }, h("h4", {}, output.name, " ", h("small", {}, `${output.datatype} ${shape(output.shape)}`)), showTensor(output, classified.has(output.name))),
+    h("section", { class: "output", "aria-label": `output ${output.name}` }, h("h3", {}, output.name, " ", h("small", {}, `${output.datatype} ${shape(output.shape)}`)), showTensor(output, classified.has(output.name))),
   );
 }
 

@@ -9,7 +9,7 @@ export function showCrashes(reports) {
     h(
       "article",
       { class: "panel crash" },
-      h("h3", {}, report.cause),
+      h("h2", {}, report.cause),
       h(
         "dl",
         { class: "facts" },

@@ -41,7 +41,7 @@ function makeTiles() {
     const spark = sparkline(look);
     const value = h("strong", {}, "–");
     const about = h("p", {}, "");
-    return { node: h("article", { class: "tile" }, h("h3", {}, name), value, about, spark.node), spark, value, about, select, format, explain };
+    return { node: h("article", { class: "tile" }, h("h2", {}, name), value, about, spark.node), spark, value, about, select, format, explain };
   });
   return {
     nodes: made.map((tile) => tile.node),
