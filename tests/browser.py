@@ -23,9 +23,9 @@ def find_chromium():
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once."""
+    """The browser, started once for each module: while it runs, Playwright has the thread's event loop."""
     path = find_chromium()
     if path is None:
         tell = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -49,7 +49,10 @@ def new_page(chromium):
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+        page.on(
+            "console",
+            lambda message: message.type in ("error", "warning") and complaints.append(message.text),
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.complaints = complaints
         return page

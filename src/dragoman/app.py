@@ -20,7 +20,7 @@ from dragoman.engine.lifecycle import Record, State
 from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operations
 from dragoman.errors import ConfigError, NotFound
-from dragoman.metrics.http import Http as Numbers
+from dragoman.metrics.http import Http as Metrics
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
@@ -100,7 +100,7 @@ class App:
         self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
         self._grpc: GrpcServer | None = None
-        self._numbers: Numbers
+        self._metrics: Metrics
         self._siblings = siblings
         self._repository = repository
         state = settings.management.state
@@ -120,7 +120,7 @@ class App:
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
         gather = None if self._siblings is None else self._siblings.gather
-        self._numbers = Numbers(self.engine, lambda: self.in_flight, lambda: self.grpc_port, gather)
+        self._metrics = Metrics(self.engine, lambda: self.in_flight, lambda: self.grpc_port, gather)
         self._add_routes()
         access = logs.access if self.settings.log.access else None
         limits, compression = self.settings.limits, self.settings.server.compression
@@ -230,7 +230,7 @@ class App:
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False, operation="health")
         self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")
-        self._numbers.add_routes(self.router)
+        self._metrics.add_routes(self.router)
         for path in ("/crashes", "/crashes/{}"):
             self.router.add("GET", path, self._crashes, permit=False, operation="logging")
         if self._manages:

@@ -40,7 +40,7 @@ def make_labelled(folder):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory):
     """One of every kind of model. Nothing here changes what is served."""
     folder = tmp_path_factory.mktemp("page")

@@ -36,7 +36,10 @@ def test_nothing_runs_but_the_pages_own_files(client):
     assert answer.headers["content-security-policy"] == POLICY
     assert "default-src 'self'" in POLICY
     assert "unsafe" not in POLICY
-    assert (answer.headers["x-content-type-options"], answer.headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert (answer.headers["x-content-type-options"], answer.headers["referrer-policy"]) == (
+        "nosniff",
+        "no-referrer",
+    )
 
 
 @pytest.mark.parametrize("coding", ["", "gzip"])

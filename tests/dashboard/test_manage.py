@@ -139,7 +139,9 @@ def test_without_the_key_the_models_are_shown_and_nothing_can_be_changed(visit, 
         dialog.get_by_label("Key").fill("s3cret")
         dialog.get_by_role("button", name="Use it").click()
         page.get_by_role("button", name="Roll back").wait_for()
-        kept = page.evaluate("[JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]")
+        kept = page.evaluate(
+            "[JSON.stringify(sessionStorage), JSON.stringify(localStorage), document.cookie]"
+        )
         assert json.loads(json.loads(kept[0])["dragoman-keys"]) == {"Authorization": "s3cret"}
         assert kept[1:] == ["{}", ""]
         page.complaints.clear()  # what was refused
@@ -157,7 +159,9 @@ def test_where_management_is_off_there_is_nothing_to_press(visit):
 
 
 def test_where_even_the_numbers_are_locked_the_page_asks_for_the_key(visit, new_page):
-    settings = Settings(server=ServerSettings(restrict="statistics,metadata,model-repository,management:admin=s3cret"))
+    settings = Settings(
+        server=ServerSettings(restrict="statistics,metadata,model-repository,management:admin=s3cret")
+    )
     with TestClient(Spread, settings=settings) as client:
         page = new_page()
         page.goto(client.url)
@@ -184,9 +188,13 @@ def test_a_page_of_another_site_changes_nothing(new_page, managed):
         [`${url}/management/models/half`, { method: "DELETE" }],
         [`${url}/management/models/half`, { method: "GET" }],
       ];
-      return Promise.all(tries.map(([to, options]) => fetch(to, options).then((a) => `${a.type} ${a.status}`, () => "refused")));
+      const outcome = ([to, options]) => fetch(to, options).then((a) => `${a.type} ${a.status}`, () => "refused");
+      return Promise.all(tries.map(outcome));
     }"""
     outcomes = page.evaluate(attempt, managed.url)
     assert outcomes == ["opaque 0", "opaque 0", "opaque 0", "refused", "refused"]
-    assert [model["name"] for model in managed.get("/management/models").json()["models"]] == ["Spread", "half"]
+    assert [model["name"] for model in managed.get("/management/models").json()["models"]] == [
+        "Spread",
+        "half",
+    ]
     page.complaints.clear()  # what the browser and the server have refused

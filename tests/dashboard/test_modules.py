@@ -81,8 +81,11 @@ DECODE = """async ([head, body]) => {
   const bytes = Uint8Array.from(body);
   const headers = new Headers(head);
   const { outputs } = decode(bytes.buffer, headers);
-  return outputs.map(({ values, ...rest }) => ({ ...rest, values: values.map((v) =>
-    v instanceof Uint8Array ? [...v] : typeof v === "bigint" ? v.toString() : Number.isFinite(v) || typeof v === "boolean" ? v : String(v)) }));
+  const plain = (value) => {
+    if (value instanceof Uint8Array) return [...value];
+    return Number.isFinite(value) || typeof value === "boolean" ? value : String(value);
+  };
+  return outputs.map(({ values, ...rest }) => ({ ...rest, values: values.map(plain) }));
 }"""
 VALUES = {
     "BOOL": [True, False],
@@ -113,7 +116,11 @@ def test_every_datatype_is_read_as_the_server_writes_it(chromium, server, dataty
     page.close()
     assert texts["values"] == [[], [255, 0], list("ß".encode())]
     shown = [float(v) if isinstance(v, str) and "FP" in datatype else v for v in numbers["values"]]
-    expected = [str(v) for v in VALUES[datatype]] if datatype.endswith("64") and "INT" in datatype else VALUES[datatype]
+    expected = (
+        [str(v) for v in VALUES[datatype]]
+        if datatype.endswith("64") and "INT" in datatype
+        else VALUES[datatype]
+    )
     np.testing.assert_equal(shown, expected)
     assert (numbers["name"], numbers["datatype"], numbers["shape"]) == ("y", datatype, [len(expected)])
 
@@ -137,7 +144,9 @@ def test_bf16_goes_and_comes_as_the_server_has_it(chromium, server):
 
     sent = np.frombuffer(bytes(bits), np.uint16)
     rounded = np.array([float(text) for text in texts], np.float32).astype(ml_dtypes.bfloat16)
-    np.testing.assert_equal(sent.view(ml_dtypes.bfloat16).astype(float).tolist(), rounded.astype(float).tolist())
+    np.testing.assert_equal(
+        sent.view(ml_dtypes.bfloat16).astype(float).tolist(), rounded.astype(float).tolist()
+    )
 
 
 def test_percentiles_lie_where_the_buckets_say(call):
@@ -146,7 +155,9 @@ def test_percentiles_lie_where_the_buckets_say(call):
     assert call("history.js", "percentile", [10, 0, 0, 0], bounds, 0.5) == 0.5
     assert call("history.js", "percentile", [5, 5, 0, 0], bounds, 0.5) == 1
     assert call("history.js", "percentile", [5, 0, 5, 0], bounds, 0.75) == 3
-    assert call("history.js", "percentile", [0, 0, 0, 3], bounds, 0.5) == 4, "beyond the last bound is the last bound"
+    assert call("history.js", "percentile", [0, 0, 0, 3], bounds, 0.5) == 4, (
+        "beyond the last bound is the last bound"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,7 @@ def test_numbers_are_written_for_people(call, name, value, words):
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "two words", "it's", "$HOME `id` \\ \"", "", "line\nbreak", "ß😀", "-", "*"]
+    "text", ["plain", "two words", "it's", '$HOME `id` \\ "', "", "line\nbreak", "ß😀", "-", "*"]
 )
 def test_any_text_survives_a_shell_and_python(call, text, tmp_path):
     import subprocess

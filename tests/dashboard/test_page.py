@@ -82,7 +82,9 @@ def test_the_models_are_there_with_versions_states_and_numbers(visit, busy):
     assert "1 crash report" in cards.filter(has_text="Dies").inner_text()
     assert "ready" in cards.filter(has_text="Spread").inner_text()
     tiles = page.get_by_role("region", name="The server now").inner_text()
-    answers = sum(n for m in busy.get("/stats").json()["models"] for c in m["answers"].values() for n in c.values())
+    answers = sum(
+        n for m in busy.get("/stats").json()["models"] for c in m["answers"].values() for n in c.values()
+    )
     assert f"{answers} so far" in tiles
     assert page.locator("#state").inner_text() == "not ready", "a model of the start-up list has failed"
 
@@ -218,7 +220,13 @@ def test_axe_finds_nothing_in_any_view_and_theme(visit, busy, view, scheme):
 
 
 def settle(page, view):
-    sign = {"models": ".card", "live": ".chart", "versions": "tbody tr", "crashes": ".crash", "missing": ".banner:not([hidden])"}
+    sign = {
+        "models": ".card",
+        "live": ".chart",
+        "versions": "tbody tr",
+        "crashes": ".crash",
+        "missing": ".banner:not([hidden])",
+    }
     page.locator(sign.get(view, "form")).first.wait_for()
     if view in ("try", "try-handler"):
         page.get_by_role("radio", name="Text").first.check()

@@ -36,10 +36,12 @@ def copied(page, language):
 
 
 def run_both(page, folder):
-    """What the copied Python prints, over REST and over gRPC: in one process, since it is the imports that take long."""
+    """What the copied Python prints, over REST and over gRPC: in one process, for it is the imports that take long."""
     rest, grpc = copied(page, "Python"), copied(page, "gRPC")
     code = f"{rest}\nprint({BETWEEN!r})\n{grpc}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split(f"{BETWEEN}\n")
 
@@ -118,7 +120,7 @@ def test_classes_have_names_and_bars(visit, server):
     page.get_by_label("x (FP32 [?, 3])").fill("1 8 1")
     ask(page)
     rows = output(page, "kind").get_by_role("listitem").all_inner_texts()
-    assert [row.split() for row in rows][0] == ["espresso", "0.8"]
+    assert rows[0].split() == ["espresso", "0.8"]
     assert len(rows) == 3
     picture(page, "playground-classes", full_page=True)
 
@@ -154,7 +156,7 @@ def test_the_same_call_as_code_gives_the_same_answer(visit, server, tmp_path):
     page.get_by_label("scale (FP32 [1])").fill("-1.5")
     page.get_by_label("exact (INT64 [?, 2])").fill("9007199254740993 4\n5 6")
     words = page.get_by_role("group", name="words (BYTES [?])")
-    words.get_by_role("textbox").fill("it's \"quoted\" $HOME\nß")
+    words.get_by_role("textbox").fill('it\'s "quoted" $HOME\nß')
     page.get_by_label("Version").select_option("1")
     ask(page)
     curl = copied(page, "curl")
@@ -162,11 +164,11 @@ def test_the_same_call_as_code_gives_the_same_answer(visit, server, tmp_path):
     outputs = {each["name"]: each["data"] for each in run_curl(curl, tmp_path)["outputs"]}
     assert outputs["copy"] == [9007199254740993, 4, 5, 6]
     assert (outputs["scaled"], outputs["turned"]) == ([-3.0], [True])
-    assert outputs["loud"] == ["IT'S \"QUOTED\" $HOME\nß"]
+    assert outputs["loud"] == ['IT\'S "QUOTED" $HOME\nß']
     for printed in run_both(page, tmp_path):
         assert "9007199254740993" in printed
         assert "[-3.]" in printed
-        assert repr("IT'S \"QUOTED\" $HOME\nß".encode()) in printed
+        assert repr('IT\'S "QUOTED" $HOME\nß'.encode()) in printed
 
 
 def test_code_with_a_file_sends_the_file(visit, server, tmp_path):
@@ -177,7 +179,9 @@ def test_code_with_a_file_sends_the_file(visit, server, tmp_path):
     ask(page)
     curl = copied(page, "curl")
     assert "printf" in curl
-    done = subprocess.run(["sh", "-c", f"{curl} -o answer"], cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["sh", "-c", f"{curl} -o answer"], cwd=tmp_path, capture_output=True, timeout=60, check=True
+    )
     assert done.stderr == b""
     # The answer holds a picture, which JSON can't carry; the server says so in its own words.
     assert "binary_data" in (tmp_path / "answer").read_text()

@@ -87,7 +87,7 @@ function bars(classes) {
       {},
       h("span", { class: "class" }, name),
       svg("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { class: "bar", width: (Math.abs(value) / most) * 100, height: 10 })),
-      h("b", {}, digits(value)),
+      h("b", {}, value > 0 && value < 0.001 ? "< 0.001" : digits(value)),
     ),
   );
   const rest = sorted.length - shown.length;

@@ -5,6 +5,8 @@ import { field, h, newId, say } from "./dom.js";
 import { bytes, shape } from "./format.js";
 import { parse } from "./values.js";
 
+const LARGEST_EXAMPLE = 4096; // values
+
 // A tensor's field, by its datatype and shape. `read()` gives an input for the wire, or null for one that is left out.
 export function tensorField(spec) {
   const made = spec.datatype === "BYTES" && holdsOne(spec.shape) ? bytesField(spec) : isSingle(spec) ? singleField(spec) : tableField(spec);
@@ -54,12 +56,13 @@ function tableField(spec) {
   return { node: field(label(spec), area, words), read: async () => take(spec, area.value) };
 }
 
-// Something that fits, to begin with.
+// Something that fits, to begin with: zeros, or a few numbers where any will do.
 function example({ datatype, shape: dimensions }) {
-  const width = Math.min(256, Math.abs(dimensions.at(-1) ?? 1) === 1 && dimensions.at(-1) < 0 ? 4 : Math.abs(dimensions.at(-1) ?? 1));
+  const last = dimensions.at(-1) ?? 1;
+  const width = last < 0 ? 4 : last;
   const rows = dimensions.slice(0, -1).reduce((product, size) => product * Math.abs(size), 1);
-  if (rows * width > 4096 || width < Math.abs(dimensions.at(-1) ?? 1)) return "";
-  const value = (place) => (datatype === "BOOL" ? "false" : dimensions.at(-1) < 0 ? String(place + 1) : "0");
+  if (rows * width > LARGEST_EXAMPLE) return "";
+  const value = (place) => (datatype === "BOOL" ? "false" : last < 0 ? String(place + 1) : "0");
   const line = Array.from({ length: width }, (_, place) => value(place)).join(", ");
   return Array.from({ length: rows }, () => line).join("\n");
 }
@@ -77,16 +80,15 @@ function acceptText(area) {
 // Texts or a file, as elements of a BYTES tensor.
 function bytesField(spec) {
   const one = bodyField(label(spec), ["Text", "Lines", "File"]);
-  const several = spec.shape.map((size) => size);
   return {
     node: one.node,
     async read() {
       const { kind, text, file } = one.value();
-      const dimensions = (size) => several.map((each, place) => (place === several.findIndex((n) => n < 0) ? size : Math.abs(each)));
+      const dimensions = (size) => spec.shape.map((each, place) => (place === spec.shape.findIndex((n) => n < 0) ? size : Math.abs(each)));
       const base = { name: spec.name, datatype: "BYTES" };
       if (kind === "File") return { ...base, shape: dimensions(1), files: [await read(file)], file };
       const items = kind === "Lines" ? text.split("\n").filter(Boolean) : [text];
-      if (items.length !== 1 && !several.some((size) => size < 0)) throw new Error(`${spec.name} takes one text, there are ${items.length}`);
+      if (items.length !== 1 && !spec.shape.some((size) => size < 0)) throw new Error(`${spec.name} takes one text, there are ${items.length}`);
       return { ...base, shape: dimensions(items.length), items };
     },
   };
