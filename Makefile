@@ -10,12 +10,12 @@ TORCH ?= $(CI)
 LONG ?=
 TORCH_VERSION ?= 2.13.0
 
-.PHONY: demo test check bench protos clean
+.PHONY: demo test check bench browser protos clean
 
 demo: $(VENV)/.demo$(EXTRAS:%=-%)  ## serve the example models, ask them in every dialect, keep serving (ARGS=--once: don't)
 	@$(BIN)/dragoman demo $(ARGS)
 
-test: check  ## everything CI runs (LONG=1: and the long forms of some tests)
+test: check browser  ## everything CI runs (LONG=1: and the long forms of some tests)
 	LONG_TESTS=$(LONG) $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev  ## style, types and the direction of imports
@@ -27,6 +27,18 @@ check: $(VENV)/.dev  ## style, types and the direction of imports
 bench: $(VENV)/.dev  ## our server beside a bare one, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+browser:  ## Chromium for the page's tests: installed from Debian's packages where that is allowed, else asked for
+	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
+	  command -v "$$name" >/dev/null 2>&1 && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing Chromium (once)"; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+	    chromium fonts-inter fonts-urw-base35 >/dev/null; \
+	else \
+	  echo "there is no Chromium: the page's tests are left out (Debian: apt install chromium, or set CHROMIUM)"; \
+	fi
+
 protos: $(VENV)/.dev  ## compile the definitions of gRPC's messages anew (a test says when they have changed)
 	@for folder in src/dragoman/protocols/*/protos src/dragoman/compat/kserve/protocol/grpc/protos; do \
 	  $(BIN)/python -m grpc_tools.protoc -I $$folder --include_imports --descriptor_set_out=$$folder.binpb \
@@ -34,7 +46,7 @@ protos: $(VENV)/.dev  ## compile the definitions of gRPC's messages anew (a test
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Dragoman needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

@@ -1,7 +1,7 @@
 """What N replicas answer how fast, by the way requests are shared out: a simulation, and the table for the docs.
 
-Each request arrives at a moment of a Poisson process and takes a service time of a distribution; one replica works on one
-request at a time and keeps the others in line. Times are in multiples of the mean service time, so that one table is
+Each request arrives at a moment of a Poisson process and takes a service time of a distribution; one replica works on
+one request at a time and keeps the others in line. Times are in multiples of the mean service time, so that one table is
 true of every model. Nothing is measured here but a model of queues; the tests hold it against theory.
 
     python benchmarks/queueing.py            prints the table

@@ -25,7 +25,7 @@ def find_chromium():
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once for a module: while Playwright runs, its event loop is the thread's only one."""
+    """The browser, started once for each module: while it runs, Playwright has the thread's event loop."""
     path = find_chromium()
     if path is None:
         tell = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -60,7 +60,7 @@ def new_page(chromium):
     yield make
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert not complaints, complaints
 
 
 def picture(page, name, **options):

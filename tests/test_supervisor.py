@@ -71,6 +71,10 @@ def test_the_numbers_are_one_and_a_process_that_dies_comes_back(folder):
             assert server.ask("POST", "/v2/models/Sum/infer", SUM)[0] == 200
         assert [count(server) for _ in range(8)] == [200] * 8
         assert count(server, "dragoman_http_requests_in_flight") == 1  # the scrape itself
+        for _ in range(8):
+            stats = json.loads(server.ask("GET", "/stats")[1])
+            assert stats["models"][0]["answers"] == {"v2": {"ok": 200}}
+            assert "memory_bytes" not in stats["models"][0], "each process has its own"
 
         victim, other = children(server)
         victim.kill()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
+from dragoman.dashboard.http import Http as Page
 from dragoman.engine.control import Control, Controls
 from dragoman.engine.desired import Ledger
 from dragoman.engine.engine import Engine
@@ -23,8 +24,7 @@ from dragoman.engine.operations import Operations
 from dragoman.engine.recollection import Recollection
 from dragoman.errors import ConfigError, NotFound
 from dragoman.jobs.service import Jobs
-from dragoman.metrics import prometheus
-from dragoman.pages import pages
+from dragoman.metrics.http import Http as Metrics
 from dragoman.payloads import PayloadLog
 from dragoman.protocols.jobs.http import Http as JobsHttp
 from dragoman.protocols.kserve_v1.cloudevents import Style
@@ -45,7 +45,6 @@ from dragoman.stats import Stats
 from dragoman.store import open_store
 from dragoman.tensors import dump_json
 from dragoman.transport import address
-from dragoman.transport.asgi import AsgiBridge
 from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import Finder, HttpServer
@@ -117,7 +116,7 @@ class App:
         self.grpc_port = 0  #: 0 where gRPC is not served
         self._server: HttpServer
         self._grpc: GrpcServer | None = None
-        self._bridge: AsgiBridge
+        self._metrics: Metrics
         self._siblings = siblings
         self._repository = repository
         state = settings.management.state
@@ -125,7 +124,6 @@ class App:
         self._ledger: Ledger | None = ledger or self._state
         kept = settings.payloads
         self._payloads = PayloadLog(kept) if kept.url or kept.file else None
-        self._scrapes: set[asyncio.Task[None]] = set()
         self._built = False
 
     @classmethod
@@ -145,7 +143,10 @@ class App:
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
         self._jobs = Jobs(self.engine, self.router, self.settings.jobs, self.settings.predictions)
-        self._bridge = AsgiBridge(pages(self.engine, self.router))
+        gather = None if self._siblings is None else self._siblings.gather
+        self._metrics = Metrics(
+            self.engine, lambda: self.in_flight, lambda: self.grpc_port, gather, self.more_metrics
+        )
         self._add_routes()
         access = logs.access if self.settings.log.access else None
         limits, compression = self.settings.limits, self.settings.server.compression
@@ -183,7 +184,6 @@ class App:
         A process that joins others which serve already loads first: where it listens, requests arrive.
         """
         self.build()
-        await self._bridge.startup()
         if self._siblings is not None and self._siblings.serving:
             await self._load()
             await self._siblings.loaded(self)
@@ -199,7 +199,6 @@ class App:
     async def open(self) -> None:
         """Load without listening, for a host that brings the requests. Returns when every model was tried."""
         self.build()
-        await self._bridge.startup()
         await self._load()
         self.engine.started()
 
@@ -247,7 +246,6 @@ class App:
         if self._grpc is not None:
             stopping.append(self._grpc.stop(grace))
         await asyncio.gather(*stopping)
-        await self._bridge.shutdown()
         await self._operations.stop()
         await self._jobs.close()
         await self.engine.close()
@@ -293,16 +291,16 @@ class App:
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False, operation="health")
         self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")
-        self.router.add("GET", "/metrics", self._metrics, permit=False, operation="statistics")
+        self._metrics.add_routes(self.router)
         for path in ("/crashes", "/crashes/{}"):
             self.router.add("GET", path, self._crashes, permit=False, operation="logging")
         if self._manages:
             management = Management(self.engine, self.manager, self._intake, self._operations)
             management.add_routes(self.router, guard_with_key(guard, self.settings.management.key))
-        self.router.add("GET", "/", self._home, streaming=True, operation="pages")
         expected = [each.name for each in self.models if isinstance(each, ModelSource) and is_service(each)]
         self._services = Services(self.engine, expected)
         self._services.add_routes(self.router, guards_of(self._restrictions.rest).get("inference"))
+        Page(self._services.at_home).add_routes(self.router)
 
     @property
     def _manages(self) -> bool:
@@ -325,11 +323,6 @@ class App:
             except NotFound as error:  # one of its versions could not be loaded
                 log.error("traffic can't be split", extra={"model": desired.name, "reason": error.message})
 
-    def _home(self, http: HttpRequest) -> None:
-        """A browser gets the page; a program what the service at the root says, where there is one."""
-        if not self._services.at_home(http):
-            self._bridge(http)
-
     def _live(self, http: HttpRequest) -> None:
         http.respond(200, b"ok\n", "text/plain")
 
@@ -343,24 +336,6 @@ class App:
         reports = [report for model in models for report in model.crashes]
         reports.sort(key=lambda report: report.time, reverse=True)
         http.respond(200, dump_json([report.for_clients() for report in reports]))
-
-    def _metrics(self, http: HttpRequest) -> None:
-        if self._siblings is None:
-            text = prometheus.render(self.engine.stats, self.in_flight) + self.more_metrics()
-            http.respond(200, text, prometheus.CONTENT_TYPE)
-            return
-        task = asyncio.get_running_loop().create_task(self._gather_metrics(http, self._siblings))
-        self._scrapes.add(task)
-        task.add_done_callback(self._scrapes.discard)
-
-    async def _gather_metrics(self, http: HttpRequest, siblings: Siblings) -> None:
-        try:
-            stats, in_flight = await siblings.gather()
-        except TimeoutError:  # a scrape that fails is better than counts that fall
-            http.respond(503, b"the other processes' numbers did not come in time\n", "text/plain")
-        else:
-            text = prometheus.render(stats, in_flight) + self.more_metrics()
-            http.respond(200, text, prometheus.CONTENT_TYPE)
 
 
 def _event_style(environ: Mapping[str, str]) -> Style:

@@ -45,7 +45,7 @@ class TritonServer(App):
     def build(self) -> None:
         super().build()
         metrics = Router()
-        metrics.add("GET", "/metrics", self._metrics, permit=False)
+        metrics.add("GET", "/metrics", self._metrics.metrics, permit=False)
         access = logs.access if self.settings.log.access else None
         self._metrics_server = HttpServer(metrics.find, self.settings.limits, access)
 
