@@ -12,6 +12,7 @@ from dragoman.compat.kserve import metrics
 from dragoman.compat.kserve.model_repository import ModelRepository
 from dragoman.config import Settings
 from dragoman.engine.control import Controls
+from dragoman.serving import openapi
 from dragoman.serving.middleware import Front
 from dragoman.serving.models import ServedModels
 from dragoman.transport.http import Finder
@@ -45,15 +46,20 @@ class ServingApp(App):
         repository: ModelRepository,
         family: Family | None = None,
         application: Any = None,
+        *,
+        docs: bool = False,
     ) -> None:
-        """``application`` is the program's own, for routes and middleware."""
+        """``application`` is the program's own, for routes and middleware; ``docs`` is whether ``/docs`` shows what
+        the server answers."""
         super().__init__(settings, (), None if family is None else family.siblings)
         self._held = repository
         self._family = family
         self._application = application
+        self._docs = docs
         self._front: Front | None = None
 
     def finder(self) -> Finder:
+        openapi.add_routes(self.router, pages=self._docs)
         if self._application is None:
             return super().finder()
         self._front = Front(self._application, self.router, self.settings.limits)

@@ -217,7 +217,9 @@ class ModelServer:
         return await apps.serve(self._make_app(self.settings()), _started, self._stopping)
 
     def _make_app(self, settings: Settings, family: Family | None = None) -> ServingApp:
-        self.app = ServingApp(settings, self.registered_models, family, globals().get("app"))
+        application = globals().get("app")
+        models, docs = self.registered_models, self.enable_docs_url
+        self.app = ServingApp(settings, models, family, application, docs=docs)
         return self.app
 
     def settings(self) -> Settings:

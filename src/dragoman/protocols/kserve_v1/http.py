@@ -1,8 +1,6 @@
 """The KServe v1 protocol over HTTP: list, ready, predict and explain. Thin: the codecs know the wire, the engine the
 models."""
 
-from functools import partial
-
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
@@ -33,8 +31,7 @@ class Http:
         router.add(("GET",), "/v1/models", self.models, operation="metadata")
         router.add(("GET",), "/v1/models/{}", self.model, permit=False, operation="health")
         router.add(("POST",), "/v1/models/{}:predict", self.predict, operation="inference")
-        explain = partial(self.ask_document, verb="explain")
-        router.add(("POST",), "/v1/models/{}:explain", explain, operation="inference")
+        router.add(("POST",), "/v1/models/{}:explain", self.explain, operation="inference")
 
     def predict(self, http: HttpRequest) -> None:
         """One prediction: the answer is written when the model has it, perhaps before this returns."""
@@ -62,14 +59,14 @@ class Http:
         if entry is not None:
             http.on_disconnect = entry.cancel
 
-    def ask_document(self, http: HttpRequest, verb: str) -> None:
-        """Ask a model that takes what the client sent. Raises Unsupported for one that has only predictions."""
+    def explain(self, http: HttpRequest) -> None:
+        """One explanation. Raises Unsupported for a model that has only predictions."""
         model = self._find(http, http.header)
         if not model.takes_documents:
             error = Unsupported(f"model {model.name!r} does not explain its predictions")
             model.stats.answers[DIALECT, error.code.value] += 1
             raise error
-        self._ask_document(http, model, verb)
+        self._ask_document(http, model, "explain")
 
     def _ask_document(self, http: HttpRequest, model: Model, verb: str) -> None:
         headers = http.notes.get(DIALECT)
