@@ -205,3 +205,61 @@ def test_importing_the_log_brings_no_library() -> None:
     code = "import sys, dragoman.log; print(*{'numpy', 'asyncio', 'rich', 'orjson'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+class FakeLoop:
+    """Remembers what is to be called later."""
+
+    def __init__(self):
+        self.later = []
+
+    def call_later(self, seconds, callback):
+        self.later.append(callback)
+
+
+def trickled(settings=None, **more):
+    stream = io.StringIO()
+    log.configure(settings or LogSettings(format="json", **more), stream)
+    logger = logging.getLogger("dragoman.tests.trickle")
+    return stream, logger, log.Trickle(logger)
+
+
+def test_lines_that_trickle_are_written_together_and_look_like_all_others():
+    stream, logger, trickle = trickled()
+    loop = FakeLoop()
+    trickle.write('first "quoted"', loop)
+    trickle.write("second \u202e line\n", loop)
+    assert stream.getvalue() == ""
+    assert len(loop.later) == 1
+    loop.later[0]()
+    logger.info('first "quoted"')
+    first, second, usual = map(json.loads, stream.getvalue().splitlines())
+    assert first.keys() == usual.keys()
+    assert {**first, "time": 0} == {**usual, "time": 0}
+    assert second["event"].startswith("second")
+
+
+def test_lines_that_trickle_go_the_usual_way_where_others_listen():
+    stream, logger, trickle = trickled()
+    heard = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            heard.append((record.getMessage(), record.levelname))
+
+    listener = Listener()
+    logger.addHandler(listener)
+    try:
+        trickle.write("told", None)
+    finally:
+        logger.removeHandler(listener)
+    assert heard == [("told", "INFO")]
+    assert json.loads(stream.getvalue())["event"] == "told"
+
+
+def test_lines_that_nobody_wants_are_not_kept():
+    stream, _, trickle = trickled(level="warning")
+    loop = FakeLoop()
+    trickle.write("unwanted", loop)
+    assert loop.later == []
+    assert stream.getvalue() == ""

@@ -9,6 +9,7 @@ no model.
     {"time": "2026-01-31T13:02:11.038Z", "level": "info", "event": "model ready", ...}
 """
 
+import atexit
 import json
 import logging
 import math
@@ -16,19 +17,24 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from enum import Enum
 from functools import lru_cache
 from itertools import islice
 from numbers import Integral, Real
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from dragoman.config import LogSettings
+
+if TYPE_CHECKING:
+    import asyncio
 
 COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 #: What every record has: the rest came by ``extra=``.
 STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: How many attributes a record has that brings no fields.
 _USUAL: Final = len(vars(logging.makeLogRecord({})))
+_A_MOMENT: Final = 0.1  # seconds
 DEPTH: Final = 6  # levels of lists and tables that a field may show
 ITEMS: Final = 100  # items of each of them
 LENGTH: Final = 10_000  # characters of a text
@@ -72,6 +78,62 @@ def access(method: str, path: str, status: int, seconds: float, bytes_in: int, b
         "bytes_out": bytes_out,
     }
     _access.info("request", extra=fields)
+
+
+class Trickle:
+    """Lines that come with every request, without fields: written together a moment later, which is what they cost.
+
+    Where somebody else listens to the logger, too, each line goes its usual way.
+    """
+
+    def __init__(self, logger: logging.Logger, level: int = logging.INFO) -> None:
+        self._logger = logger
+        self._level = level
+        self._waiting: list[tuple[float, str]] = []
+        atexit.register(self.flush)
+
+    def write(self, text: str, loop: "asyncio.AbstractEventLoop | None" = None) -> None:
+        """Write a line, if anybody wants it. Without the running ``loop`` at once."""
+        if not self._logger.isEnabledFor(self._level):
+            return
+        self._waiting.append((time.time(), text))
+        if len(self._waiting) > 1:
+            return
+        if loop is None or _only_handler(self._logger) is None:
+            self.flush()
+        else:
+            loop.call_later(_A_MOMENT, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        waiting, self._waiting = self._waiting, []
+        handler = _only_handler(self._logger)
+        if handler is not None and isinstance(handler.formatter, JsonFormatter):
+            name, level = self._logger.name, logging.getLevelName(self._level).lower()
+            handler.put("".join([_json_line(at, level, text, name) for at, text in waiting]))
+            return
+        for at, text in waiting:
+            record = self._logger.makeRecord(self._logger.name, self._level, __file__, 0, text, (), None)
+            record.created, record.msecs = at, at * 1000 % 1000
+            self._logger.handle(record)
+
+
+def _only_handler(logger: logging.Logger) -> "_Handler | None":
+    """Ours, if no other gets the logger's lines."""
+    found: list[logging.Handler] = []
+    at: logging.Logger | None = logger
+    while at is not None:
+        found += at.handlers
+        at = at.parent if at.propagate else None
+    only = found[0] if len(found) == 1 and not logger.filters else None
+    return only if isinstance(only, _Handler) else None
+
+
+def _json_line(at: float, level: str, text: str, name: str) -> str:
+    """What ``JsonFormatter`` makes of a record without fields."""
+    clock = f"{_second(int(at))}.{int(at * 1000) % 1000:03}Z"
+    event = json.dumps(_short(text.rstrip()))
+    return f'{{"time": "{clock}", "level": "{level}", "event": {event}, "logger": "{name}"}}\n'
 
 
 def escape(text: str) -> str:
@@ -123,6 +185,15 @@ class ConsoleFormatter(logging.Formatter):
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Known by its class, so that a second ``configure`` finds the first one's handler."""
+
+    def put(self, lines: str) -> None:
+        """Write lines that are formatted already."""
+        with self.lock or nullcontext():
+            try:
+                self.stream.write(lines)
+                self.flush()
+            except Exception:  # as ``emit`` does: a full disk must not stop the server
+                self.handleError(logging.makeLogRecord({}))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

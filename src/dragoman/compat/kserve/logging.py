@@ -1,14 +1,15 @@
 """KServe's loggers, and how they write when a model file configures them."""
 
+import asyncio
 import json
 import logging
 import logging.config
-import time
 from pathlib import Path
 from typing import Any, Final
 
 from dragoman.compat.kserve.constants.constants import KSERVE_LOGLEVEL
 from dragoman.compat.need import need
+from dragoman.log import Trickle
 
 KSERVE_LOGGER_NAME: Final = "kserve"
 KSERVE_TRACE_LOGGER_NAME: Final = "kserve.trace"
@@ -51,17 +52,13 @@ logger = logging.getLogger(KSERVE_LOGGER_NAME)
 trace_logger = logging.getLogger(KSERVE_TRACE_LOGGER_NAME)
 
 
+#: There is a line for each request.
+_times: Final = Trickle(trace_logger)
+
+
 def log_time(text: str) -> None:
-    """A line of the trace. There is one for each request: what all lines have in common is made once."""
-    record = logging.LogRecord.__new__(logging.LogRecord)
-    now = time.time()
-    record.__dict__.update(_LINE, msg=text, created=now, msecs=now * 1000 % 1000)
-    trace_logger.handle(record)
-
-
-_LINE: Final = vars(
-    logging.LogRecord(KSERVE_TRACE_LOGGER_NAME, logging.INFO, __file__, 0, "", None, None, "log_time")
-)
+    """A line of the trace, from a coroutine."""
+    _times.write(text, asyncio.get_running_loop())
 
 
 def configure_logging(log_config: dict[str, Any] | str | None = None) -> None:
