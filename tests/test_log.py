@@ -221,6 +221,9 @@ def trickled(settings=None, **more):
     stream = io.StringIO()
     log.configure(settings or LogSettings(format="json", **more), stream)
     logger = logging.getLogger("dragoman.tests.trickle")
+    # Without those of whoever runs the tests.
+    ours = next(each for each in logging.getLogger().handlers if isinstance(each, log._Handler))
+    logger.handlers, logger.propagate = [ours], False
     return stream, logger, log.Trickle(logger)
 
 
