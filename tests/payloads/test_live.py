@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import openai
 import pytest
-import tritonclient.grpc as triton
 
 from dragoman.config import PayloadSettings, Settings, describe
 from dragoman.errors import ConfigError
@@ -16,6 +15,7 @@ from dragoman.payloads import PayloadLog
 from dragoman.payloads.agent import FLAGS
 from dragoman.protocols.kserve_v2.messages import message
 from dragoman.testing import TestClient
+from tests.clients.pools import triton
 from tests.payloads.collector import DEADLINE, Collector
 from tests.protocols.openai.models import Echo
 
