@@ -1,6 +1,6 @@
 """Between a call and its handler: hands messages to the payload log. Knows bytes and no service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Final, cast
 
@@ -63,9 +63,9 @@ class Recording:
 
         self._call.receive(keep)
 
-    def respond(self, message: Message) -> None:
+    def respond(self, message: Message, metadata: Sequence[tuple[str, str]] = ()) -> None:
         self._keep(RESPONSE, self._id, message)
-        self._call.respond(message)
+        self._call.respond(message, metadata)
 
     def send(self, message: Message) -> None:
         self._told += 1
