@@ -20,7 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class ServiceOptions:
     """What a service says of itself as a whole. Empty texts are filled from its name and docstring.
 
-    ``path`` is the prefix of its endpoints' paths; ``envelope`` says whether answers come in one.
+    ``path`` is the prefix of its endpoints' paths; ``envelope`` says whether answers come in one, ``docs`` whether
+    there are an OpenAPI document and the pages over it.
     """
 
     title: str = ""
@@ -28,6 +29,7 @@ class ServiceOptions:
     version: str = "0.1"
     path: str = "/"
     envelope: bool = True
+    docs: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def service(
     version: str = "0.1",
     path: str = "/",
     envelope: bool = True,
+    docs: bool = True,
 ) -> Callable[[C], C]: ...
 @overload
 def service(
@@ -83,6 +86,7 @@ def service(
     version: str = "0.1",
     path: str = "/",
     envelope: bool = True,
+    docs: bool = True,
     startup: Callable[[], Any] | None = None,
     shutdown: Callable[[], Any] | None = None,
     performance: Any = None,

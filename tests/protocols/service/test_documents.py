@@ -67,6 +67,18 @@ def test_a_page_allows_itself_nothing_from_elsewhere(client):
         assert not re.search(rb"https?://", answer.body)
 
 
+def test_a_service_may_have_none(tmp_path):
+    file = tmp_path / "quiet.py"
+    file.write_text(
+        "import dragoman\n@dragoman.service(docs=False)\nclass Quiet:\n"
+        "    def predict(self, x: int) -> int:\n        return x\n"
+    )
+    with TestClient(str(file)) as client:
+        for path in ("/docs", "/redoc", "/openapi.json"):
+            assert client.get(path).status == client.get(f"/services/quiet{path}").status == 404
+        assert client.post("/predict", {"x": 1}).status == 200
+
+
 def test_there_are_no_other_assets(client):
     for name in ("nothing.js", "..%2f..%2f__init__.py"):
         assert client.get(f"/services/.assets/{name}").status == 404

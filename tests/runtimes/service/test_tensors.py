@@ -13,13 +13,19 @@ from pydantic import BaseModel, Field
 
 from dragoman.errors import InvalidInput, InvalidOutput
 from dragoman.runtimes.service.parameters import read_hints, read_parameters
-from dragoman.runtimes.service.tensors import make_plan, read_arguments, write_results
+from dragoman.runtimes.service.places import make_plan
+from dragoman.runtimes.service.tensors import read_arguments, write_results
 from dragoman.tensors import bytes_array
 from dragoman.types import InferRequest, Tensor, TensorSpec
 
 
 class Tag(Enum):
     A = "a"
+
+
+class Level(Enum):
+    LOW = 1
+    HIGH = 2
 
 
 class Text(BaseModel):
@@ -46,6 +52,8 @@ TAKEN = [
     (str, "x BYTES [1]"),
     (bytes, "x BYTES [1]"),
     (Tag, "x BYTES [1]"),
+    (Level, "x INT64 [1]"),
+    (Literal["a", 1], "x BYTES [1]"),
     (Literal["a", "b"], "x BYTES [1]"),
     (Literal[1, 2], "x INT64 [1]"),
     (datetime.date, "x BYTES [1]"),

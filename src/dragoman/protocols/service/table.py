@@ -83,11 +83,12 @@ def _paths(
         (each["method"], _NAME.sub("{}", each["path"]), handlers.ask(name, each["name"]))
         for each in description["endpoints"]
     ]
-    own = [
-        ("GET", "/", handlers.health(name)),
-        ("GET", "/openapi.json", handlers.document(name, prefix)),
-        ("GET", "/docs", handlers.page(name, "docs")),
-        ("GET", "/redoc", handlers.page(name, "redoc")),
-    ]
+    own = [("GET", "/", handlers.health(name))]
+    if description["openapi"] is not None:
+        own += [
+            ("GET", "/openapi.json", handlers.document(name, prefix)),
+            ("GET", "/docs", handlers.page(name, "docs")),
+            ("GET", "/redoc", handlers.page(name, "redoc")),
+        ]
     said = {(method, path) for method, path, _ in endpoints}
     return endpoints + [each for each in own if each[:2] not in said]

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from dragoman.errors import InvalidOutput
+from dragoman.runtimes.service.calls import HttpCall
 from dragoman.runtimes.service.endpoints import Endpoint
-from dragoman.runtimes.service.requests import HttpCall
 from dragoman.tensors import bytes_array
 from dragoman.types import InferResponse, Tensor
 

@@ -4,7 +4,6 @@ What is refused is told as FastAPI tells it: a list of places (``loc``), kinds a
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -12,6 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from dragoman.errors import InvalidInput, Unprocessable
+from dragoman.runtimes.service.calls import HttpCall, make_file, make_request
 from dragoman.runtimes.service.endpoints import Endpoint
 from dragoman.runtimes.service.forms import MULTIPART, URLENCODED, Upload, media_type, read_form
 from dragoman.runtimes.service.parameters import EMPTY, Parameter
@@ -28,32 +28,6 @@ _PLACES: Final = {
 }
 
 Detail = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class HttpCall:
-    """An HTTP request as it crosses the border. ``path`` are the values of the path's parameters, in order."""
-
-    endpoint: str
-    method: str
-    url: str
-    query: str
-    path: tuple[str, ...]
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def header(self, name: str) -> str:
-        """The first value of a header, in lower case; empty where there is none."""
-        return next((value for key, value in self.headers if key == name), "")
-
-
-def read_call(parameters: Mapping[str, Any], body: bytes) -> HttpCall:
-    """The call out of a request's parameters, as ``protocols.service.codec`` has put it there."""
-    said = parameters["http"]
-    headers = tuple((str(name), str(value)) for name, value in said["headers"])
-    return HttpCall(
-        said["endpoint"], said["method"], said["url"], said["query"], tuple(said["path"]), headers, body
-    )
 
 
 def read_http(endpoint: Endpoint, call: HttpCall) -> dict[str, Any]:
@@ -124,7 +98,7 @@ def _check_one(
 ) -> None:
     loc: tuple[str, ...] = (place,) if each.source == "whole" else (place, each.key)
     if each.source == "request":
-        arguments[each.name] = _make_request(call)
+        arguments[each.name] = make_request(call)
         return
     value = given.get(_key(each), EMPTY)
     if value is EMPTY:
@@ -134,7 +108,7 @@ def _check_one(
             arguments[each.name] = each.default
         return
     if each.source == "file":
-        value = _as_file(each, value)
+        value = make_file(each, value)
         if value is EMPTY:
             reason = f"Value error, Expected UploadFile, received: {type(given[each.key])}"
             problems.append({"type": "value_error", "loc": loc, "msg": reason, "input": given[each.key]})
@@ -199,59 +173,6 @@ def _form(call: HttpCall) -> dict[str, Any]:
     except InvalidInput as error:
         detail = {"type": "form_invalid", "loc": ("body",), "msg": error.message, "input": None}
         raise refuse([detail]) from None
-
-
-def _as_file(each: Parameter, value: Any) -> Any:
-    """What the method wants of a file: an ``UploadFile``, or bytes. ``EMPTY`` for what is no file."""
-    if isinstance(value, bytes | str):  # from a tensor, or a field of a form
-        if isinstance(value, str) and each.upload is not None:
-            return EMPTY
-        value = Upload(value.encode() if isinstance(value, str) else value)
-    if not isinstance(value, Upload):
-        return EMPTY
-    if each.upload is None:
-        return value.content
-    return _upload_file(each.upload, value)
-
-
-def _upload_file(kind: type[Any], upload: Upload) -> Any:
-    import io
-
-    from starlette.datastructures import Headers
-
-    headers = Headers({"content-type": upload.content_type} if upload.content_type else {})
-    file = io.BytesIO(upload.content)
-    return kind(file, size=len(upload.content), filename=upload.filename, headers=headers)
-
-
-def _make_request(call: HttpCall | None) -> Any:
-    """Starlette's ``Request``, complete with its body; for other protocols one without headers."""
-    from starlette.requests import Request
-
-    call = call or HttpCall("", "POST", "http://localhost/", "", (), (), b"")
-    scheme, _, rest = call.url.partition("://")
-    host, _, path = rest.partition("/")
-    name, _, port = host.rpartition(":") if ":" in host else (host, "", "")
-    raw = "/" + path.partition("?")[0]
-    scope: dict[str, Any] = {
-        "type": "http",
-        "method": call.method,
-        "scheme": scheme,
-        "server": (name, int(port) if port.isdigit() else None),
-        "path": raw,
-        "raw_path": raw.encode(),
-        "root_path": "",
-        "query_string": call.query.encode("latin-1"),
-        "headers": [(key.encode("latin-1"), value.encode("latin-1")) for key, value in call.headers],
-        "http_version": "1.1",
-        "client": None,
-        "state": {},
-    }
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": call.body, "more_body": False}
-
-    return Request(scope, receive)
 
 
 def _tell(value: Any) -> Any:

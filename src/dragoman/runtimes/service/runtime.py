@@ -12,22 +12,21 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from inspect import getdoc, isawaitable
-from pathlib import Path
+from inspect import isawaitable
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
 
-from dragoman.errors import ConfigError, DragomanError
+from dragoman.errors import DragomanError
 from dragoman.runtimes.base import Artifact, Emit, Runtime
 from dragoman.runtimes.failure import failed
 from dragoman.runtimes.importing import call_user, folder_of
-from dragoman.runtimes.service import openapi
 from dragoman.runtimes.service.answers import JSON, Identity, respond
+from dragoman.runtimes.service.describing import complete, describe, find_run
 from dragoman.runtimes.service.endpoints import Endpoint, find_endpoints, primary
 from dragoman.runtimes.service.finding import options_of
+from dragoman.runtimes.service.places import Plan, make_plan
 from dragoman.runtimes.service.tasks import Task, http_task, join, merge, split, tensor_task
-from dragoman.runtimes.service.tensors import Plan, make_plan
-from dragoman.services import Functions, ServiceOptions
+from dragoman.services import Functions
 from dragoman.tensors import dump_json
 from dragoman.types import InferRequest, InferResponse
 
@@ -36,8 +35,6 @@ T = TypeVar("T")
 
 #: Requests that are handed over together where a method joins rows and the operator has not said how many.
 DEFAULT_BATCH: Final = 64
-#: Beside the model, or in the folder above it: which training run made it.
-RUN_ID: Final = "run_id.txt"
 _END: Final = object()
 
 
@@ -65,10 +62,10 @@ class ServiceRuntime(Runtime):
         )
         if any(each.options.batch for each in every):
             self.most_requests = DEFAULT_BATCH
-        options = _complete(options_of(service), service, artifact.name)
-        run = _run_id(self._shown("run_id"), folder)
+        options = complete(options_of(service), service, artifact.name)
+        run = find_run(self._shown("run_id"), folder)
         self._identity = Identity(artifact.name, artifact.version, run, options.envelope)
-        self.description = _describe(options, every, run)
+        self.description = describe(options, every, run)
 
     @classmethod
     def load(cls, artifact: Artifact) -> Runtime:
@@ -243,39 +240,3 @@ def _plan(endpoint: Endpoint) -> Plan:
     return make_plan(
         endpoint.parameters, endpoint.result, stream=endpoint.stream, batch=endpoint.options.batch
     )
-
-
-def _complete(options: ServiceOptions, service: Any, name: str) -> ServiceOptions:
-    """Title and description from the class, where they were not said."""
-    functions = isinstance(service, Functions)
-    words = "" if functions else (getdoc(service) or "")
-    title = options.title or (name if functions else service.__name__)
-    return replace(options, title=title, description=options.description or words)
-
-
-def _run_id(shown: Any, folder: Path | None) -> str:
-    if shown is not None:
-        return str(shown() if callable(shown) else shown)
-    for place in () if folder is None else (folder, folder.parent):
-        if (place / RUN_ID).is_file():
-            return (place / RUN_ID).read_text("utf-8").strip()
-    return ""
-
-
-def _describe(options: ServiceOptions, endpoints: Sequence[Endpoint], run: str) -> Mapping[str, Any]:
-    """What the server has to know to put the service on its port."""
-    try:
-        document = openapi.describe(options, endpoints)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"the service can't be described: {error}") from error
-    return {
-        "kind": "service",
-        "title": options.title,
-        "path": options.path,
-        "envelope": options.envelope,
-        "run": run,
-        "endpoints": [
-            {"name": each.name, "method": each.options.method, "path": each.path} for each in endpoints
-        ],
-        "openapi": document,
-    }

@@ -12,7 +12,9 @@ from dragoman.errors import InvalidOutput
 from dragoman.runtimes.convert import select
 from dragoman.runtimes.service import answers, requests, tensors
 from dragoman.runtimes.service.answers import Identity
+from dragoman.runtimes.service.calls import HttpCall, read_call
 from dragoman.runtimes.service.endpoints import Endpoint
+from dragoman.runtimes.service.places import Plan
 from dragoman.types import InferRequest, InferResponse
 
 Arguments = dict[str, Any]
@@ -33,7 +35,7 @@ class Task:
 
 def http_task(request: InferRequest, endpoints: Mapping[str, Endpoint], identity: Identity) -> Task:
     """Raises Unprocessable."""
-    call = requests.read_call(request.parameters, request.inputs[0].data.item())
+    call = read_call(request.parameters, request.inputs[0].data.item())
     endpoint = endpoints[call.endpoint]
     arguments = requests.read_http(endpoint, call)
     finish = partial(_finish_http, endpoint, call, identity)
@@ -44,7 +46,7 @@ def http_task(request: InferRequest, endpoints: Mapping[str, Endpoint], identity
     return task
 
 
-def tensor_task(request: InferRequest, endpoint: Endpoint, plan: tensors.Plan, identity: Identity) -> Task:
+def tensor_task(request: InferRequest, endpoint: Endpoint, plan: Plan, identity: Identity) -> Task:
     """Raises InvalidInput, Unprocessable among it."""
     named = tensors.read_arguments(plan, request)
     calls = [requests.check_named(endpoint, each) for each in named]
@@ -134,13 +136,13 @@ def _slice(name: str, result: Any, start: int, end: int, total: int) -> Any:
 
 
 def _finish_http(
-    endpoint: Endpoint, call: requests.HttpCall, identity: Identity, results: Sequence[Any]
+    endpoint: Endpoint, call: HttpCall, identity: Identity, results: Sequence[Any]
 ) -> InferResponse:
     return answers.encode_http(endpoint, call, identity, results[0])
 
 
 def _finish_tensors(
-    endpoint: Endpoint, plan: tensors.Plan, identity: Identity, request: InferRequest, results: Sequence[Any]
+    endpoint: Endpoint, plan: Plan, identity: Identity, request: InferRequest, results: Sequence[Any]
 ) -> InferResponse:
     if endpoint.stream:
         plain: list[Any] = [[answers.plain(endpoint, item) for item in results[0]]]
