@@ -107,12 +107,17 @@ class Intake:
             "digest": fetched.digest,
             "settings": dict(order.settings),
         }
+        known = set(self._manager.names())
         records: list[Record] = []
         try:
             for source in found:
                 operation.step = f"loading {source.name} {source.version}"
                 made = plan(source)
-                records.append(await self._manager.register(made, document, who, replaces=order.replaces))
+                aside = not order.default and source.name in known
+                record = await self._manager.register(
+                    made, document, who, replaces=order.replaces, aside=aside
+                )
+                records.append(record)
         except BaseException:
             if not order.replaces:  # those that replaced another can't be taken back: it is gone
                 for record in records:

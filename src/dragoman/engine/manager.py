@@ -80,20 +80,30 @@ class Manager:
         return replace(plan, settings=settings)
 
     async def register(
-        self, plan: Plan, document: Mapping[str, Any], who: str = "", *, replaces: bool = False
+        self,
+        plan: Plan,
+        document: Mapping[str, Any],
+        who: str = "",
+        *,
+        replaces: bool = False,
+        aside: bool = False,
     ) -> Record:
         """Load a version and want it from now on. Raises LoadFailed when it can't be loaded, StorageFailed.
 
-        A version that is wanted already is a Conflict, unless the new one ``replaces`` it.
+        A version that is wanted already is a Conflict, unless the new one ``replaces`` it. One that is to stand
+        ``aside`` leaves the answers to the version that gives them now, also where the newest would.
         """
         async with self._changing(plan.name) as before:
             if plan.version in before.versions and not replaces:
                 raise Conflict(f"model {plan.name!r} has a version {plan.version} already")
             wanted = _wanted(plan, document)
             after = replace(before, versions={**before.versions, plan.version: wanted})
-            if self._first_stays and not before.versions:
-                after = replace(after, default=plan.version)
-                self._engine.registry.set_default(plan.name, plan.version)
+            stays = plan.version if self._first_stays and not before.versions else ""
+            if aside and not before.default:
+                stays = self._engine.registry.default(plan.name)
+            if stays:
+                after = replace(after, default=stays)
+                self._engine.registry.set_default(plan.name, stays)
 
             async def confirm() -> None:
                 await self._write(after, f"load {plan.version}", who)
@@ -320,8 +330,7 @@ class Manager:
 
     def _take_back(self, before: Desired, version: str) -> None:
         """A version that could not be loaded and is not wanted leaves no trace."""
-        if not before.versions and self._first_stays:
-            self._engine.registry.set_default(before.name, before.default)
+        self._engine.registry.set_default(before.name, before.default)
         record = self._engine.lifecycle.records.get((before.name, version))
         if record is not None and record.state is State.FAILED and version not in before.versions:
             self._engine.lifecycle.forget(before.name, version)

@@ -127,6 +127,21 @@ def test_defaults_are_set_and_rolled_back(client):
     assert put(client, "/management/models/adder/default", {"version": "9"}).status == 404
 
 
+def test_a_version_that_is_not_to_be_the_default_answers_nobody_who_names_none(store):
+    """Also where nobody had chosen: the model is from the start-up list, and its newest version answers."""
+    folder = store.parent / "started"
+    put_model(folder, "adder", ["1"])
+    put_model(store, "next", ["2"])
+    settings = Settings(management=ManagementSettings(store=str(store)))
+    with TestClient(str(folder / "adder"), settings=settings) as client:
+        assert load(client, "broken", name="adder", version="3", default=False).status == 400
+        assert load(client, "next", name="adder", default=False).status == 200
+        assert (added(client), added(client, "2")) == (1, 2)
+        assert client.get("/management/models/adder").json()["default"] == "1"
+        assert put(client, "/management/models/adder/default", {"version": "2"}).status == 200
+        assert client.request("POST", "/management/models/adder/rollback").json()["default"] == "1"
+
+
 def test_traffic_is_split_exactly_pinned_and_compared(client):
     load(client, "adder")
     path = "/management/models/adder/traffic"
