@@ -12,6 +12,19 @@ from dragoman.errors import Overloaded, WorkerDied
 from tests.cli.running import DRAGOMAN, Server
 from tests.ray.conftest import until
 
+#: As where it isn't installed.
+WITHOUT_RAY = """
+import sys
+
+
+class Nobody:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "ray":
+            raise ModuleNotFoundError("No module named 'ray'", name="ray")
+
+
+sys.meta_path.insert(0, Nobody())
+"""
 PROGRAM = Path(__file__).parent / "program.py"
 
 
@@ -168,7 +181,7 @@ def test_the_command_serves_and_ends_when_it_has_answered(tmp_path):
 def test_a_missing_ray_says_how_to_get_it(tmp_path):
     hide = tmp_path / "hide"
     hide.mkdir()
-    (hide / "sitecustomize.py").write_text("import sys\nsys.modules['ray'] = None\n")
+    (hide / "sitecustomize.py").write_text(WITHOUT_RAY)
     (tmp_path / "app.py").write_text("class Same:\n    def predict(self, x):\n        return x\n")
     path = ":".join([str(hide), *filter(None, sys.path)])
     with Deployed(tmp_path, "app.py:Same", wait=False, PYTHONPATH=path) as server:

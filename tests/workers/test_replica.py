@@ -17,6 +17,7 @@ from dragoman.workers.replica import Answer, Order, Part, Replica
 from tests.profiles.archives import write_archive
 from tests.ray.models import FUSSY, HANDLER
 
+TEXT = {"content_type": "text/plain"}
 KSERVE = """
 import asyncio
 
@@ -83,7 +84,7 @@ def test_parts_come_before_the_answer(tmp_path):
     body = Tensor("body", "BYTES", np.array([b"to be or"], object))
 
     async def collect():
-        return [each async for each in replica.stream([InferRequest("m", (body,), id="1")])]
+        return [each async for each in replica.stream([InferRequest("m", (body,), id="1", parameters=TEXT)])]
 
     *parts, answer = asyncio.run(collect())
     assert [bytes(part.response.outputs[0].data[0]) for part in parts if isinstance(part, Part)] == [
