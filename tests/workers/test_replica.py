@@ -50,7 +50,7 @@ def fussy(tmp_path):
 
 def test_it_says_what_it_has_loaded(fussy):
     hello = asyncio.run(fussy.describe())
-    assert (hello["streams"], hello["concurrent"]) == (False, False)
+    assert (hello["takes_requests"], hello["concurrent"]) == (False, False)
     asyncio.run(fussy.check_health())
 
 
@@ -80,11 +80,11 @@ def test_parts_come_before_the_answer(tmp_path):
     archive = open_model_archive(write_archive(tmp_path, "words", HANDLER), tmp_path / "cache")
     source = source_of(archive, ModelSettings())
     replica = Replica(order(source.path, "torchserve", options=dict(source.options)))
-    assert asyncio.run(replica.describe())["streams"]
-    body = Tensor("body", "BYTES", np.array([b"to be or"], object))
+    assert asyncio.run(replica.describe())["takes_requests"]
+    body = Tensor("body", "BYTES", np.array([b"to be or"], object), TEXT)
 
     async def collect():
-        return [each async for each in replica.stream([InferRequest("m", (body,), id="1", parameters=TEXT)])]
+        return [each async for each in replica.stream([InferRequest("m", (body,), id="1")])]
 
     *parts, answer = asyncio.run(collect())
     assert [bytes(part.response.outputs[0].data[0]) for part in parts if isinstance(part, Part)] == [
