@@ -17,7 +17,6 @@ from dragoman.workers.replica import Answer, Order, Part, Replica
 from tests.profiles.archives import write_archive
 from tests.ray.models import FUSSY, HANDLER
 
-TEXT = {"content_type": "text/plain"}
 KSERVE = """
 import asyncio
 
@@ -81,10 +80,13 @@ def test_parts_come_before_the_answer(tmp_path):
     source = source_of(archive, ModelSettings())
     replica = Replica(order(source.path, "torchserve", options=dict(source.options)))
     assert asyncio.run(replica.describe())["takes_requests"]
-    body = Tensor("body", "BYTES", np.array([b"to be or"], object), TEXT)
+    body = Tensor("body", "BYTES", np.array([b"to be or"], object))
 
     async def collect():
-        return [each async for each in replica.stream([InferRequest("m", (body,), id="1")])]
+        return [
+            each
+            async for each in replica.stream([InferRequest("m", (body,), id="1", parameters={"headers": {}})])
+        ]
 
     *parts, answer = asyncio.run(collect())
     assert [bytes(part.response.outputs[0].data[0]) for part in parts if isinstance(part, Part)] == [

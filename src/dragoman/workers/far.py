@@ -51,7 +51,10 @@ class Loader:
         self.metrics = Outlet()
 
     async def load(self) -> tuple[RemoteInstance, Introduction]:
-        """One replica more, and what it says of its model. Raises ConfigError with what its load raised, and leaves nothing behind then."""
+        """One replica more, and what it says of its model.
+
+        Raises ConfigError with what its load raised, and leaves nothing behind then.
+        """
         name, version = self._labels["model"], self._labels["version"]
         settings = self._settings
         ongoing = max(settings.max_ongoing, SIDE_BY_SIDE)  # what it has is decided here
