@@ -22,6 +22,8 @@ log = logging.getLogger("dragoman.workers")
 
 #: Batches that a model gets at once that can answer them side by side.
 SIDE_BY_SIDE: Final = 128
+#: Seconds after which people are told that a replica is not there yet.
+PATIENCE: Final = 30.0
 
 
 class Loader:
@@ -78,12 +80,18 @@ class Loader:
         return RemoteInstance(line, self._labels, number, most, self.exits, self.metrics), said
 
     async def _describe(self, line: RayLine) -> dict[str, Any]:
+        asked = asyncio.ensure_future(line.describe())
         try:
-            hello = await line.describe()
+            while not (await asyncio.wait([asked], timeout=PATIENCE))[0]:
+                hint = "the model loads, or the cluster has no room: see replica_cpus and replica_gpus"
+                log.warning("a replica is not there yet", extra={**self._labels, "hint": hint})
+            hello = await asked
         except ReplicaDied as death:
             raise ConfigError(f"{death.words} while the model loaded") from death
         except DragomanError as error:
             raise ConfigError(error.message) from error
+        finally:
+            asked.cancel()
         failure = hello.get("failure")
         if failure:
             story = RuntimeError("in the replica\n" + failure["story"]) if failure["story"] else None
