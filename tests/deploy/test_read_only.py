@@ -45,7 +45,12 @@ def test_nothing_is_written_but_in_tmp(tmp_path):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "models" / "model.py").write_text(MODEL)
     writable = str(tmp_path / "tmp")
-    places = {"TMPDIR": writable, "HOME": writable, "XDG_CACHE_HOME": writable, "PYTHONDONTWRITEBYTECODE": "1"}
+    places = {
+        "TMPDIR": writable,
+        "HOME": writable,
+        "XDG_CACHE_HOME": writable,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     with Contained(tmp_path, "--model_name=m", f"--model_dir={tmp_path / 'models'}", **places) as server:
         body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}
         status, answer = server.ask("POST", "/v2/models/m/infer", body)

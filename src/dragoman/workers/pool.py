@@ -18,7 +18,6 @@ from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
-from dragoman.types import Signature
 from dragoman.workers.crash import Exits
 from dragoman.workers.far import Loader
 from dragoman.workers.instance import InlineInstance, LoopInstance, ThreadInstance
