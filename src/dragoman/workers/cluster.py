@@ -93,7 +93,7 @@ def translate(error: BaseException, response: Any) -> BaseException:
     if isinstance(error, asyncio.CancelledError):
         response.cancel()
         return error
-    from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+    from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayTaskError, TaskCancelledError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
     if isinstance(error, BackPressureError):
@@ -102,14 +102,14 @@ def translate(error: BaseException, response: Any) -> BaseException:
         # Its text is a traceback; the cause is what was raised.
         cause = error.cause
         return cause if isinstance(cause, Exception) else error
-    if isinstance(error, RayActorError):
+    if isinstance(error, RayActorError | ObjectLostError | NodeDiedError):
         return ReplicaDied(_words(str(error)))
     if isinstance(error, TaskCancelledError):
         return ReplicaDied("it has been told to stop")
     if isinstance(error, DeploymentUnavailableError):
         return NotReady("the model's replicas could not be started; the cluster's log says why")
-    if isinstance(error, RayError | RayServeException):
-        return ReplicaDied(_words(str(error)))
+    if isinstance(error, RayServeException):  # the replica that was chosen isn't there any more
+        return ReplicaDied("it has gone before it was asked")
     return error
 
 
