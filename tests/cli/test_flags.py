@@ -13,7 +13,7 @@ VALUES = {
     "boolean or unset": None,
     "integer": "3",
     "integer or unset": "3",
-    "number": "1.5",
+    "number": "0.5",
     "size": "1KiB",
     "duration": "1500ms",
     "string": "word",

@@ -1,5 +1,6 @@
 """``dragoman kserve`` as a container of KServe runs it: what the storage initializer lays down, under one name."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dragoman.errors import ConfigError
 from dragoman.runtimes.table import guess
-from dragoman.serving.mounted import find_target
+from dragoman.serving.mounted import SILENT, find_target, make_mounted_parser
 from tests.cli.running import DRAGOMAN, Server, dragoman
 from tests.profiles.archives import write_archive
 
@@ -101,3 +102,21 @@ def test_an_unknown_flag_is_refused(tmp_path):
     done = dragoman("kserve", "--model_nmae=iris")
     assert done.returncode == 2
     assert "--model_nmae=iris" in done.stderr
+
+
+def table() -> str:
+    """To write it anew: ``python -c "from tests.deploy.test_kserve_command import table; print(table())"``."""
+    rows = ["| flag | default | |", "|---|---|---|"]
+    for action in make_mounted_parser()._actions:
+        flag = action.option_strings[-1]
+        if flag != "--help":
+            default = "" if action.default is None else f"`{action.default}`"
+            meaning = "without meaning here" if action.dest in SILENT else action.help
+            rows.append(f"| `{flag}` | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def test_every_flag_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "kubernetes.md").read_text()
+    found = re.search(r"<!-- flags -->\n(.*?)\n?<!-- end -->", page, re.S)[1].strip()
+    assert found == table()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dragoman.config import ModelSettings
+from dragoman.config import LimitSettings, ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.repository.layouts import Guess, read
 from dragoman.repository.spec import ModelSource, Problem
@@ -18,6 +18,23 @@ from dragoman.serving.parser import make_parser
 MOUNT: Final = "/mnt/models"
 #: Where TorchServe's layout has the archives, below the mount.
 MODEL_STORE: Final = "model-store"
+#: Flags that are for programs with models of their own, for transformers, or for another server's threads.
+SILENT: Final = (
+    "max_threads",
+    "max_asyncio_workers",
+    "enable_docs_url",
+    "enable_latency_logging",
+    "configure_logging",
+    "log_config_file",
+    "event_loop",
+    "predictor_host",
+    "protocol",
+    "predictor_protocol",
+    "predictor_use_ssl",
+    "predictor_request_timeout_seconds",
+    "predictor_request_retries",
+    "enable_predictor_health_check",
+)
 
 
 def make_mounted_parser() -> argparse.ArgumentParser:
@@ -34,6 +51,7 @@ def make_mounted_parser() -> argparse.ArgumentParser:
 
 def flags_of(given: argparse.Namespace) -> dict[str, Any]:
     """What the flags say, by the settings' own names."""
+    longest = max(given.grpc_max_send_message_length, given.grpc_max_receive_message_length)
     said = {
         "server.host": given.host,
         "server.port": given.http_port,
@@ -43,6 +61,7 @@ def flags_of(given: argparse.Namespace) -> dict[str, Any]:
         "server.tls_cert": given.ssl_certfile,
         "server.tls_key": given.ssl_keyfile,
         "limits.idle_timeout": given.timeout_keep_alive,
+        "limits.body_bytes": longest if longest > LimitSettings().body_bytes else None,
         "log.access": bool(given.access_log_format) or None,
     }
     return {name: _written(value) for name, value in said.items()}
@@ -80,5 +99,4 @@ def _has_a_folder(entry: ModelSource | Problem, mount: Path) -> bool:
 def explain(given: Mapping[str, Any]) -> list[str]:
     """A line for each flag that is accepted and has no meaning here."""
     defaults = vars(make_parser().parse_args([]))
-    silent = ("max_threads", "max_asyncio_workers", "log_config_file", "predictor_host")
-    return [f"--{name} has no meaning here" for name in silent if given[name] != defaults[name]]
+    return [f"--{name} has no meaning here" for name in SILENT if given[name] != defaults[name]]

@@ -11,7 +11,8 @@ from typing import Any
 from dragoman.compat.kserve import dialect
 from dragoman.compat.kserve.model import InferenceModel, InferenceVerb
 from dragoman.errors import WorkerDied
-from dragoman.workers.cluster import call_blocking, connect_now, translate
+from dragoman.workers.cluster import translate
+from dragoman.workers.ray_session import call_blocking, join_now
 from dragoman.workers.remote import ReplicaDied
 
 
@@ -67,7 +68,7 @@ def models_of(deployments: Mapping[str, Any]) -> list[RayModel]:
     Their own options, ``autoscaling_config`` and ``max_queued_requests`` among them, are left as they are. Raises
     ConfigError where Ray is not installed or can't be reached.
     """
-    connect_now()
+    join_now()
     return [RayModel(name, call_blocking(partial(_run, name, each))) for name, each in deployments.items()]
 
 

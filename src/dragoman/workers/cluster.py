@@ -2,48 +2,25 @@
 
 Each replica is an application of its own with one deployment of one replica: Ray places it, watches over it and starts
 it again, and who gets what to do is decided by the model's own queue. Serve's HTTP proxies are not started.
-
-Ray's blocking calls are made one after the other, on a thread of their own: they aren't made for several.
 """
 
 import asyncio
-import atexit
-import logging
-import os
 import secrets
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from functools import cache, partial
-from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
-from dragoman.errors import ConfigError, NotReady, Overloaded
-from dragoman.runtimes.base import require
+from dragoman.errors import NotReady, Overloaded
 from dragoman.scheduling.scheduler import Emit
 from dragoman.types import InferRequest
+from dragoman.workers.ray_session import join, on_thread, put
 from dragoman.workers.remote import ReplicaDied
 from dragoman.workers.replica import Answer, Order, Part, Replica
 
-log = logging.getLogger("dragoman.workers")
-
 #: Requests that Serve lets a replica have beside its batches: who asks how it is must not wait for them.
 BESIDE: Final = 2
-#: The environment variable that names a cluster to join, as for any program that uses Ray.
-ADDRESS: Final = "RAY_ADDRESS"
-#: How Ray is to behave, unless the operator says otherwise.
-_ENVIRONMENT: Final = {"RAY_SERVE_LOG_TO_STDERR": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-#: A cluster of our own listens on the loopback interface, whatever the variable is called, and to who has the token.
-_OF_OUR_OWN: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
-_QUIET: Final[dict[str, Any]] = {"log_to_driver": False, "configure_logging": False}
-#: Seconds that a cluster of our own has to end.
-PATIENCE: Final = 20.0
-
-T = TypeVar("T")
+#: Seconds between two looks whether a replica has gone.
+PAUSE: Final = 0.1
 
 
 async def make_replica(name: str, order: Order, resources: Mapping[str, Any], ongoing: int) -> "RayLine":
@@ -51,12 +28,11 @@ async def make_replica(name: str, order: Order, resources: Mapping[str, Any], on
 
     ``resources`` are Ray's actor options. Raises ConfigError where Ray is not installed or can't be reached.
     """
-    await _on_thread(_connect)
-    _keep_signals()
+    await join()
     try:
-        handle = await _on_thread(partial(_deploy, name, order, resources, ongoing))
+        handle = await on_thread(partial(_deploy, name, order, resources, ongoing))
     except asyncio.CancelledError:  # what runs on the thread can't be stopped, but undone
-        _calls().put((partial(_delete, name), Future()))
+        put(partial(_delete, name))
         raise
     return RayLine(name, handle)
 
@@ -97,7 +73,9 @@ class RayLine:
         raise ReplicaDied("its answer ended too early")
 
     async def close(self) -> None:
-        await _on_thread(partial(_delete, self._name))
+        await on_thread(partial(_delete, self._name))
+        while await on_thread(partial(_is_there, self._name)):  # meanwhile others may go, too
+            await asyncio.sleep(PAUSE)
 
 
 async def _answer(response: Any) -> Any:
@@ -115,7 +93,7 @@ def translate(error: BaseException, response: Any) -> BaseException:
     if isinstance(error, asyncio.CancelledError):
         response.cancel()
         return error
-    from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
+    from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayTaskError, TaskCancelledError
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
     if isinstance(error, BackPressureError):
@@ -124,14 +102,14 @@ def translate(error: BaseException, response: Any) -> BaseException:
         # Its text is a traceback; the cause is what was raised.
         cause = error.cause
         return cause if isinstance(cause, Exception) else error
-    if isinstance(error, RayActorError):
+    if isinstance(error, RayActorError | ObjectLostError | NodeDiedError):
         return ReplicaDied(_words(str(error)))
     if isinstance(error, TaskCancelledError):
         return ReplicaDied("it has been told to stop")
     if isinstance(error, DeploymentUnavailableError):
         return NotReady("the model's replicas could not be started; the cluster's log says why")
-    if isinstance(error, RayError | RayServeException):
-        return ReplicaDied(_words(str(error)))
+    if isinstance(error, RayServeException):  # the replica that was chosen isn't there any more
+        return ReplicaDied("it has gone before it was asked")
     return error
 
 
@@ -147,94 +125,6 @@ def _words(text: str) -> str:
 
 
 # Ray's blocking calls.
-
-
-def _connect() -> None:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    address = os.environ.get(ADDRESS, "")
-    if "ray" in sys.modules and _is_connected():
-        return
-    late = "ray" in sys.modules  # what its environment says has been read
-    if not address and not late:
-        os.environ |= _OF_OUR_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    make_record = logging.getLogRecordFactory()
-    require("ray.serve", "ray")
-    import ray
-    from ray import serve
-
-    logging.setLogRecordFactory(make_record)  # Ray adds a field to everybody's lines
-    _quieten(logging.ERROR)
-    try:
-        if late and not address:
-            ray.init("local", include_dashboard=False, **_QUIET)
-        else:
-            ray.init(address or _start_node(), **_QUIET)
-        serve.start(http_options={"location": "NoServer"})
-    except Exception as error:
-        where = f"the Ray cluster at {address!r}" if address else "a local Ray cluster"
-        hint = f"{ADDRESS} (or --ray-address) names it" if address else ""
-        raise ConfigError(f"can't use {where}: {error}", hint=hint) from error
-    _quieten(logging.WARNING)
-
-
-def _is_connected() -> bool:
-    """Whether the program uses a cluster already, be it through us or not. Serve is there then, too."""
-    import ray
-    from ray import serve
-
-    if ray.is_initialized():
-        serve.start(http_options={"location": "NoServer"})  # nothing happens where it has been started
-        return True
-    return False
-
-
-def _start_node() -> str:
-    """Start a cluster on this machine, for this process. Its address; raises RuntimeError."""
-    command = [sys.executable, "-m", "dragoman.workers.ray_node"]
-    with tempfile.TemporaryFile() as output:
-        node = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True
-        )
-        assert node.stdout is not None
-        address = node.stdout.readline().decode().strip()
-        if not address:
-            output.seek(0)
-            lines = output.read().decode(errors="replace").strip().splitlines()
-            raise RuntimeError(lines[-1] if lines else f"it ended with code {node.wait()}")
-    atexit.register(_stop_node, node)
-    return address
-
-
-def _stop_node(node: "subprocess.Popen[bytes]") -> None:
-    import ray
-
-    ray.shutdown()
-    assert node.stdin is not None
-    node.stdin.close()
-    try:
-        node.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        node.kill()
-
-
-def _quieten(level: int) -> None:
-    """What Ray has to say goes to the server's log, if it matters."""
-    for name in ("ray", "ray.serve"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.setLevel(level)
-        logger.propagate = True
-
-
-def _keep_signals() -> None:
-    """Ray takes SIGTERM for a crash, and aborts the process some seconds later: the handlers from before come back."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        handler = signal.getsignal(number)
-        if handler is not None:
-            signal.signal(number, handler)
 
 
 def _deploy(name: str, order: Order, resources: Mapping[str, Any], ongoing: int) -> Any:
@@ -256,49 +146,16 @@ def _delete(name: str) -> None:
     from ray import serve
 
     if ray.is_initialized():  # else Ray has ended already, and everything with it
-        serve.delete(name)
+        serve.delete(name, _blocking=False)
+
+
+def _is_there(name: str) -> bool:
+    import ray
+    from ray import serve
+
+    return ray.is_initialized() and name in serve.status().applications
 
 
 def application_name(model: str, version: str) -> str:
     """A name that no other replica has, and that tells people what it is."""
     return f"dragoman-{model}-{version}-{secrets.token_hex(4)}"
-
-
-def connect_now() -> None:
-    """Join the cluster, or start one, before there is an event loop. Raises ConfigError."""
-    call_blocking(_connect)
-    _keep_signals()
-
-
-def call_blocking(call: Callable[[], T]) -> T:
-    """Make one of Ray's blocking calls, and wait for it."""
-    done: Future[T] = Future()
-    _calls().put((call, done))
-    return done.result()
-
-
-# The thread.
-
-
-async def _on_thread(call: Callable[[], T]) -> T:
-    done: Future[T] = Future()
-    _calls().put((call, done))
-    return await asyncio.wrap_future(done)
-
-
-@cache
-def _calls() -> SimpleQueue[tuple[Callable[[], Any], "Future[Any]"]]:
-    calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
-    threading.Thread(target=_work, args=(calls,), name="ray", daemon=True).start()
-    return calls
-
-
-def _work(calls: SimpleQueue[tuple[Callable[[], Any], "Future[Any]"]]) -> None:
-    while True:
-        call, done = calls.get()
-        if not done.set_running_or_notify_cancel():
-            continue
-        try:
-            done.set_result(call())
-        except BaseException as error:
-            done.set_exception(error)

@@ -6,30 +6,24 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError, DragomanError
 from dragoman.runtimes.base import Artifact
-from dragoman.types import Signature
 from dragoman.workers.cluster import RayLine, application_name, make_replica
 from dragoman.workers.crash import Exits
+from dragoman.workers.introduction import Introduction, read_introduction
 from dragoman.workers.remote import RemoteInstance, ReplicaDied
 from dragoman.workers.replica import Order
 from dragoman.workers.reporting import Outlet
-from dragoman.workers.signatures import read_signature
 
 log = logging.getLogger("dragoman.workers")
 
 #: Batches that a model gets at once that can answer them side by side.
 SIDE_BY_SIDE: Final = 128
-
-
-class Loaded(NamedTuple):
-    """A replica that can answer."""
-
-    instance: RemoteInstance
-    signature: Signature
+#: Seconds after which people are told that a replica is not there yet.
+PATIENCE: Final = 30.0
 
 
 class Loader:
@@ -58,8 +52,11 @@ class Loader:
         self.exits = Exits()
         self.metrics = Outlet()
 
-    async def load(self) -> Loaded:
-        """One replica more. Raises ConfigError with what its load raised, and leaves nothing behind then."""
+    async def load(self) -> tuple[RemoteInstance, Introduction]:
+        """One replica more, and what it says of its model.
+
+        Raises ConfigError with what its load raised, and leaves nothing behind then.
+        """
         name, version = self._labels["model"], self._labels["version"]
         settings = self._settings
         ongoing = max(settings.max_ongoing, SIDE_BY_SIDE)  # what it has is decided here
@@ -76,19 +73,25 @@ class Loader:
         except BaseException:
             await line.close()
             raise
-        most = SIDE_BY_SIDE if hello["concurrent"] else settings.max_ongoing
-        line.streams = bool(hello["streams"])
+        said = read_introduction(hello)
+        most = SIDE_BY_SIDE if said.concurrent else settings.max_ongoing
+        line.streams = said.takes_requests
         number = next(self._numbers)
-        instance = RemoteInstance(line, self._labels, number, most, self.exits, self.metrics)
-        return Loaded(instance, read_signature(hello["signature"]))
+        return RemoteInstance(line, self._labels, number, most, self.exits, self.metrics), said
 
     async def _describe(self, line: RayLine) -> dict[str, Any]:
+        asked = asyncio.ensure_future(line.describe())
         try:
-            hello = await line.describe()
+            while not (await asyncio.wait([asked], timeout=PATIENCE))[0]:
+                hint = "the model loads, or the cluster has no room: see replica_cpus and replica_gpus"
+                log.warning("a replica is not there yet", extra={**self._labels, "hint": hint})
+            hello = await asked
         except ReplicaDied as death:
             raise ConfigError(f"{death.words} while the model loaded") from death
         except DragomanError as error:
             raise ConfigError(error.message) from error
+        finally:
+            asked.cancel()
         failure = hello.get("failure")
         if failure:
             story = RuntimeError("in the replica\n" + failure["story"]) if failure["story"] else None

@@ -18,7 +18,6 @@ from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Artifact, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Instance, Now
-from dragoman.types import Signature
 from dragoman.workers.crash import Exits
 from dragoman.workers.far import Loader
 from dragoman.workers.instance import InlineInstance, LoopInstance, ThreadInstance
@@ -194,20 +193,13 @@ async def _start_far(
     """As replicas in a cluster, each of which is an instance."""
     loader = Loader(artifact, runtime, settings, environment)
     loaded = await _all(loader.load, settings.instances or 1)
-    kind = runtime_class(runtime)
-
-    def introduce(signature: Signature) -> Introduction:
-        return Introduction(
-            signature, takes_requests=kind.takes_requests, takes_documents=kind.takes_documents
-        )
-
-    said = introduce(loaded[0].signature)
-    replicas = [each.instance for each in loaded]
-    await _check_equal(artifact.name, replicas, [introduce(each.signature) for each in loaded])
+    _, said = loaded[0]
+    replicas = [replica for replica, _ in loaded]
+    await _check_equal(artifact.name, replicas, [each for _, each in loaded])
 
     async def more() -> Closable:
-        replica, its_signature = await loader.load()
-        await _check_equal(artifact.name, [replica], [said, introduce(its_signature)])
+        replica, its = await loader.load()
+        await _check_equal(artifact.name, [replica], [said, its])
         return replica
 
     return Pool(said, replicas, more, exits=loader.exits, metrics=loader.metrics)

@@ -22,7 +22,7 @@ from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers.execution import execute, execute_concurrently
-from dragoman.workers.signatures import describe_signature
+from dragoman.workers.introduction import introduce
 
 T = TypeVar("T")
 
@@ -89,15 +89,12 @@ class Replica:
             self._loop = self._open_loop(self._runtime)
 
     async def describe(self) -> dict[str, Any]:
-        """The model's signature and kind, or under ``failure`` why it could not be loaded."""
+        """What the model is, as ``read_introduction`` reads it, or under ``failure`` why it could not be loaded."""
         if self._runtime is None:
             self._told = True
             return {"failure": self._failure}
-        return {
-            "signature": describe_signature(self._runtime.signature),
-            "streams": self._runtime.takes_requests,
-            "concurrent": self._runtime.concurrent,
-        }
+        # Nobody joins a batch that runs here: it is answered to the end.
+        return introduce(self._runtime) | {"continuous": False}
 
     async def run(self, requests: Sequence[InferRequest]) -> Answer:
         """Answer a batch; parts of answers before their last are lost."""
