@@ -311,6 +311,11 @@ class TestFactory:
 
         assert asyncio.run(go()) is not asyncio.run(go())
 
+    def test_one_can_be_had_before_there_is_an_event_loop(self):
+        factory = InferenceClientFactory()
+        config = RESTConfig(protocol="v2", timeout=7)
+        assert factory.get_rest_client(config) is factory.get_rest_client(config)
+
 
 def test_the_clients_are_there_when_they_are_asked_for():
     assert {"InferenceRESTClient", "InferenceGRPCClient", "RESTConfig"} <= set(dir(kserve))

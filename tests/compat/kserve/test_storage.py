@@ -22,12 +22,18 @@ def model(tmp_path):
 
 
 def tar(*members):
+    """An archive of files; what has no data is a folder, and what has text a link to it."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, data in members:
             entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
+            if data is None:
+                entry.type = tarfile.DIRTYPE
+            elif isinstance(data, str):
+                entry.type, entry.linkname = tarfile.SYMTYPE, data
+            else:
+                entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data) if isinstance(data, bytes) else None)
     return file.getvalue()
 
 
@@ -70,7 +76,7 @@ def test_what_is_not_there_is_told(uri):
 @pytest.mark.parametrize(
     ("name", "answer", "files"),
     [
-        ("m.tar.gz", tar(("model.bin", b"w"), ("d/e", b"x")), {"model.bin": b"w", "d/e": b"x"}),
+        ("m.tar.gz", tar(("d", None), ("model.bin", b"w"), ("d/e", b"x")), {"model.bin": b"w", "d/e": b"x"}),
         ("m.tgz", tar(("model.bin", b"w")), {"model.bin": b"w"}),
         ("m.zip", zipped(("model.bin", b"w")), {"model.bin": b"w"}),
         ("model%20one.bin", b"as it is", {"model one.bin": b"as it is"}),
@@ -86,13 +92,22 @@ def test_what_is_behind_a_url_is_downloaded_and_unpacked(name, answer, files, tm
         assert {path: (folder / path).read_bytes() for path in files} == files
 
 
-def test_an_archive_stays_in_its_folder(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "data"), [("../escaped", b"x"), ("/tmp/escaped", b"x"), ("link", "/etc/passwd")]
+)
+def test_an_archive_stays_in_its_folder_and_has_no_links(name, data, tmp_path):
+    answer = tar(("first", b"x"), (name, data))
     with (
-        recording(answer=tar(("../escaped", b"x"))) as server,
-        pytest.raises(RuntimeError, match="can't be unpacked"),
+        recording(answer=answer) as server,
+        pytest.raises(RuntimeError, match=f"{name} is a link, a device, or outside"),
     ):
         Storage.download(f"http://{server.host}/m.tar.gz", str(tmp_path / "into"))
-    assert not (tmp_path / "escaped").exists()
+    assert list((tmp_path / "into").iterdir()) == []
+
+
+def test_what_is_no_archive_is_told(tmp_path):
+    with recording(answer=b"nothing") as server, pytest.raises(RuntimeError, match="can't be unpacked"):
+        Storage.download(f"http://{server.host}/m.tar", str(tmp_path))
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1/", "https://127.0.0.1:1"])

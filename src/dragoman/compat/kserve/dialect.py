@@ -9,6 +9,7 @@ answer                                                   or None)``
 ``healthy``, ``is_model_ready``   a ``bool``             can be awaited, and be taken for one
 models that are not ready at      registered, and        not registered; if none is ready, the
 ``ModelServer.start``             answer 503             server does not start
+an exception that nobody catches  stops the server       is logged
 ================================  =====================  ====================================
 
 Everything else is the same whichever is spoken: the union of both. ``import dragoman`` speaks 0.13, the API that

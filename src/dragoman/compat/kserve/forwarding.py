@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from dragoman.compat.kserve.constants.constants import PredictorProtocol
-from dragoman.compat.kserve.inference_client import __getattr__ as client
+from dragoman.compat.kserve.inference_client import find_client
 from dragoman.compat.kserve.predictor_config import PredictorConfig
 from dragoman.compat.kserve.protocol.infer_type import InferRequest
 from dragoman.compat.kserve.protocol.parameters import is_message
@@ -71,7 +71,7 @@ async def _predict_grpc(config: PredictorConfig, payload: Any, headers: Headers)
 
 
 def _rest(config: PredictorConfig) -> Any:
-    settings = client("RESTConfig")(
+    settings = find_client("RESTConfig")(
         protocol=config.protocol,
         timeout=config.timeout,
         retries=config.retries,

@@ -16,6 +16,11 @@ _PLACES: Final = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return find_client(name)
+
+
+def find_client(name: str) -> Any:
+    """One of the clients' classes. Raises ImportError, which names the package and the extra, where that is missing."""
     module, package = _PLACES[name]
     need(package.removesuffix("io"), f"KServe's {name}", f"{package} (the extra dragoman[kserve])")
     return getattr(need(module, f"KServe's {name}"), name)

@@ -18,6 +18,7 @@ from dragoman.compat.kserve.base_model import BaseKServeModel, InferenceModel, I
 from dragoman.compat.kserve.calling import OwnThread, call_hook
 from dragoman.compat.kserve.constants.constants import PredictorProtocol
 from dragoman.compat.kserve.errors import InvalidInput
+from dragoman.compat.kserve.forwarding import append_forwardable_headers
 from dragoman.compat.kserve.logging import log_time, trace_logger
 from dragoman.compat.kserve.metrics import times_of
 from dragoman.compat.kserve.predictor_config import PredictorConfig
@@ -35,6 +36,7 @@ __all__ = [
     "Model",
     "PredictorConfig",
     "PredictorProtocol",
+    "append_forwardable_headers",
     "get_latency_ms",
     "is_healthy",
     "is_v2",

@@ -11,11 +11,11 @@ class ModelRepositoryExtension:
     """The repository extension of the v2 protocol, over one repository."""
 
     def __init__(self, model_registry: ModelRepository) -> None:
-        self._models = model_registry
+        self._model_registry = model_registry
 
     async def index(self, filter_ready: bool | None = False) -> list[dict[str, str]]:
         """Name, state and reason of every model, or of those that are ready."""
-        states = {name: await self._is_ready(name) for name in list(self._models.get_models())}
+        states = {name: await self._is_ready(name) for name in list(self._model_registry.get_models())}
         return [
             {"name": name, "state": "Ready" if ready else "NotReady", "reason": ""}
             for name, ready in states.items()
@@ -25,7 +25,7 @@ class ModelRepositoryExtension:
     async def load(self, model_name: str) -> None:
         """Let the repository load a model. Raises ModelNotReady where that fails."""
         try:
-            loaded = self._models.load(model_name)
+            loaded = self._model_registry.load(model_name)
             if inspect.isawaitable(loaded):
                 await loaded
         except Exception as error:
@@ -37,10 +37,10 @@ class ModelRepositoryExtension:
     async def unload(self, model_name: str) -> None:
         """Raises ModelNotFound."""
         try:
-            self._models.unload(model_name)
+            self._model_registry.unload(model_name)
         except KeyError:
             raise ModelNotFound(model_name) from None
 
     async def _is_ready(self, name: str) -> bool:
-        model = self._models.get_model(name)
+        model = self._model_registry.get_model(name)
         return model is not None and (not hasattr(model, "healthy") or await is_healthy(model))

@@ -105,12 +105,30 @@ def _download(url: str, into: Path) -> None:
 
 
 def _untar(file: str, into: Path, url: str) -> None:
-    """Unpack what stays inside of the folder; anything else is refused, as are devices."""
+    """Unpack files and folders that stay inside of ``into``; anything else is refused, before anything is written."""
     try:
         with tarfile.open(file) as archive:
-            archive.extractall(into, filter="data")
+            members = archive.getmembers()
+            for member in members:
+                inside = (into / member.name).resolve().is_relative_to(into.resolve())
+                if not inside or not (member.isfile() or member.isdir()):
+                    raise RuntimeError(
+                        f"{url} can't be unpacked: {member.name} is a link, a device, or outside of it"
+                    )
+            for member in members:
+                _write(archive, member, into / member.name)
     except tarfile.TarError as error:
         raise RuntimeError(f"{url} can't be unpacked: {error}") from None
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    data = archive.extractfile(member)
+    if data is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with data, path.open("wb") as file:
+        shutil.copyfileobj(data, file)
 
 
 def _copy(uri: str, scheme: str, into: str) -> None:
