@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from dragoman.app import App, Siblings
 from dragoman.compat.kserve import metrics
 from dragoman.compat.kserve.model_repository import ModelRepository
+from dragoman.compat.kserve.utils.inference_client_factory import InferenceClientFactory
 from dragoman.config import Settings
 from dragoman.engine.control import Controls
 from dragoman.serving import openapi
@@ -72,6 +73,7 @@ class ServingApp(App):
 
     async def stop(self) -> None:
         await super().stop()
+        await InferenceClientFactory().close()  # to predictors, which nobody asks any more
         if self._front is not None:
             await self._front.bridge.shutdown()
 

@@ -85,7 +85,8 @@ class ModelServer:
 
         ``http_port`` and ``grpc_port`` 0 pick free ones. ``workers`` are processes that run this same program, each
         with models of its own. ``max_threads`` has no meaning here: gRPC calls need no threads.
-        ``max_asyncio_workers`` threads run hooks that are no coroutines. Seconds are ``timeout_keep_alive`` and
+        ``max_asyncio_workers`` threads are for what the program itself runs on some: a model's hooks that are no
+        coroutines have a thread of their own. Seconds are ``timeout_keep_alive`` and
         ``grace_period``.
         """
         self.registered_models = registered_models if registered_models is not None else ModelRepository()
