@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from dragoman.testing import Response, TestClient
+from tests.clients.pools import triton
 from tests.ray.conftest import PATIENCE, until
 
 A, B = np.array([[1, 2]], np.float32), np.array([[3, 4]], np.float32)
