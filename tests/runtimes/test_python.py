@@ -133,6 +133,13 @@ def test_an_undeclared_model_of_one_parameter_takes_any_name(load: Any) -> None:
     assert response.outputs[0].datatype == "INT64"
 
 
+def test_a_model_of_any_parameters_takes_whatever_comes(load: Any) -> None:
+    runtime = load(
+        model("def predict(self, **inputs): return {name: data + 1 for name, data in inputs.items()}")
+    )
+    assert runtime.execute(ask(a=np.arange(2, dtype=np.int32))).outputs[0].data.tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     "inputs", [{}, {"a": ROWS}, {"a": ROWS, "c": ROWS}, {"a": ROWS, "b": ROWS, "c": ROWS}]
 )

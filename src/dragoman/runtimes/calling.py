@@ -27,7 +27,7 @@ def bind_predict(predict: Callable[..., Any], inputs: tuple[TensorSpec, ...]) ->
             hint="write a plain 'def predict' that returns its outputs",
         )
     parameters = list(inspect.signature(predict).parameters.values())
-    if len(parameters) == 1:
+    if len(parameters) == 1 and parameters[0].kind in _BY_NAME:
         only = parameters[0]
         if _is_request(only.annotation):
             return predict
