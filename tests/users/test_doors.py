@@ -28,6 +28,7 @@ PASSWORD = "correct horse battery staple"
 ANY_MODEL = {
     "GET /v2",
     "GET /v1/models",
+    "GET /openai/v1/models",
     "GET /users/me",
     "gRPC /inference.GRPCInferenceService/ServerMetadata",
     "gRPC /grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -105,7 +106,7 @@ def expected(operation: str, line: str) -> Iterator[tuple[str, str]]:
     yield "token user", "let in"
     any_model = roles is None or line in ANY_MODEL
     yield "other model", "let in" if any_model or operation == "accounts" else "forbidden"
-    about_one = "{" in line or line.startswith(("* /invocations", "gRPC"))
+    about_one = ("{" in line and "/jobs" not in line) or line.startswith(("* /invocations", "gRPC"))
     whole = operation in (
         "model-index",
         "statistics",
@@ -123,7 +124,8 @@ def rest(client: TestClient, method: str, path: str, secret: str | None) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", client.app.port, timeout=60)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
     try:
-        connection.request(method, path, b"", headers)
+        # OpenAI's requests name their model in the body.
+        connection.request(method, path, b'{"model": "Sum"}' if "/v1/" in path else b"", headers)
         answer = connection.getresponse()
         body = answer.read()
     finally:
@@ -156,7 +158,7 @@ def call(channel: grpc.Channel, path: str, secret: str | None) -> str:
 
 @pytest.mark.parametrize(("operation", "line"), DOORS, ids=[line for _, line in DOORS])
 def test_a_door_opens_to_who_may_and_to_nobody_else(client, channel, secrets, operation, line):
-    words, _, path = line.partition(" ")
+    words, _, path = line.rpartition(" ")
     named = path.replace("{*}", "Sum").replace("{}", "Sum", 1).replace("{}", "1")
     if named.startswith("/v2/repository/Sum/models/"):
         named = named.replace("/1/", "/Sum/")  # here the second one is the model
@@ -177,6 +179,46 @@ def test_who_may_use_some_models_is_told_of_those_only(tmp_path):
             client.call(client.app.access.look)
             answer = client.request("GET", "/v1/models", headers={"X-API-Key": secret})
             assert answer.json() == {"models": names}
+
+
+def test_paths_of_a_service_at_the_root_are_its_own(tmp_path):
+    (tmp_path / "app.py").write_text(SERVICE)
+    settings = Settings(auth=AuthSettings(store=str(tmp_path / "accounts.db")))
+    with TestClient(str(tmp_path / "app.py"), settings=settings) as client:
+        registrar = client.app.access.registrar
+        (name,) = client.app.engine.registry.names()
+        secrets = {
+            kind: registrar.create_key(Key(roles=frozenset({role}), models=models), BY)[1]
+            for kind, role, models in (
+                ("right", "infer", (name,)), ("other", "infer", ("other",)), ("read", "read", ("*",)),
+            )
+        }  # fmt: skip
+        client.call(client.app.access.look)
+        for path in ("/double", f"/services/{name}/double"):
+            statuses = {
+                "": 401,
+                "wrong": 401,
+                secrets["read"]: 403,
+                secrets["other"]: 403,
+                secrets["right"]: 200,
+            }
+            for secret, status in statuses.items():
+                headers = {"Content-Type": "application/json"} | ({"X-API-Key": secret} if secret else {})
+                assert client.request("POST", path, b'{"number": 2}', headers).status == status, (
+                    path,
+                    secret,
+                )
+
+
+SERVICE = """
+import dragoman
+
+
+@dragoman.service
+class Doubler:
+    def double(self, number: int) -> int:
+        return 2 * number
+"""
 
 
 @pytest.mark.parametrize(

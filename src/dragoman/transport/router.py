@@ -94,9 +94,8 @@ class Router:
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         if not pattern.startswith("/") or not names:
             raise ValueError(f"a route needs methods and a path that starts with a slash, got {pattern!r}")
-        if self._guards is not None:
-            if operation not in OPERATIONS:
-                raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
+        if self._guards is not None and operation not in OPERATIONS:
+            raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
         guard = _both(self.guarding(operation, pattern, about), guard)
         if operation in self.taps:
             handler = self.taps[operation](handler)
