@@ -126,7 +126,7 @@ def test_the_audit_tells_who_sat_at_the_machine(tmp_path):
     assert [line["what"] for line in lines] == ["change disabled of user ann", "add user ann"]
     assert all(line["who"].endswith(" at the command line") for line in lines)
     assert [line["number"] for line in look(tmp_path, "audit", "--limit", "1", "--before", "2")] == [1]
-    assert run(tmp_path, "audit").splitlines()[-1].split()[0] == "2"
+    assert run(tmp_path, "audit").strip().splitlines()[-1].split()[0] == "2"
 
 
 def test_the_place_is_that_of_the_settings_and_must_be_named(tmp_path):
