@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dragoman.app import App, grpc_routes
-from dragoman.config import Settings
+from dragoman.config import AuthSettings, Settings
 from dragoman.errors import Code
-from dragoman.transport.auth import OPERATIONS
+from dragoman.transport.auth import ALLOWED, OPERATIONS, ROLES
 from dragoman.transport.grpc.status import STATUS as GRPC_STATUS
 from dragoman.transport.status import STATUS
 
@@ -63,11 +63,35 @@ def test_every_code_and_its_status_are_documented():
     rows = dict(
         re.findall(r"^\| `(\w+)` \| (\d+|–) \|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
     )
-    offered = {
-        code for code in Code if code not in (Code.UNAUTHORIZED, Code.FORBIDDEN)
-    }  # there are no users yet
-    assert set(rows) == {code.value for code in offered}
-    assert all(rows[code.value] in ("–", str(STATUS[code])) for code in offered)
+    assert set(rows) == {code.value for code in Code}
+    assert all(rows[code.value] in ("–", str(STATUS[code])) for code in Code)
+
+
+def test_every_operation_and_who_may_is_documented():
+    page = (ROOT / "docs" / "security.md").read_text()
+    table = re.findall(r"^\| `([a-z-]+)` \| (yes|) ?\|" + r" (yes|) ?\|" * 4 + "$", page, re.MULTILINE)
+    words = ("", *ROLES)
+    told = {name: {word for word, yes in zip(words, cells, strict=True) if yes} for name, *cells in table}
+    assert told == {name: set(words) if roles is None else set(roles) for name, roles in ALLOWED.items()}
+
+
+def test_every_route_of_users_and_keys_is_documented(tmp_path):
+    app = App(Settings(auth=AuthSettings(store=str(tmp_path / "accounts.db"))), [])
+
+    async def build():
+        app.build()
+        await app.access.stop()
+
+    asyncio.run(build())
+    operations = ("login", "identity", "accounts")
+    routes = {
+        (method, route.pattern)
+        for route in app.router._routes
+        for method in route.methods
+        if route.operation in operations
+    }
+    page = (ROOT / "docs" / "security.md").read_text()
+    assert routes == set(re.findall(r"^\| `(GET|POST|PATCH|DELETE) (/\S+)` \|", page, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

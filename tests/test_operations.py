@@ -8,16 +8,21 @@ import grpc
 import pytest
 
 from dragoman.app import grpc_routes
-from dragoman.config import ServerSettings, Settings
+from dragoman.config import AuthSettings, ServerSettings, Settings
 from dragoman.testing import TestClient
-from dragoman.transport.auth import OPERATIONS
+from dragoman.transport.auth import OPERATIONS, TOGETHER
 from dragoman.transport.restricting import Restrictions
 from dragoman.transport.router import Router
 
 TABLE = tomllib.loads((Path(__file__).parent / "operations.toml").read_text("utf-8"))
 DOORS = [(operation, line) for operation, lines in TABLE.items() for line in lines]
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-EVERYTHING = "; ".join(f"{operation}:{operation}-key={operation}-value" for operation in OPERATIONS)
+#: The name by which each operation is restricted.
+NAMES = dict.fromkeys(OPERATIONS) | {each: name for name, group in TOGETHER.items() for each in group}
+NAMES = {operation: name or operation for operation, name in NAMES.items()}
+EVERYTHING = "; ".join(f"{name}:{name}-key={name}-value" for name in dict.fromkeys(NAMES.values()))
+#: Opens every other door there is.
+KEY = {"Authorization": "Bearer a-key-that-may-do-everything"}
 
 
 class Sum:
@@ -29,8 +34,10 @@ class Sum:
 
 
 @pytest.fixture(scope="module")
-def locked():
-    with TestClient(Sum, settings=Settings(server=ServerSettings(restrict=EVERYTHING))) as client:
+def locked(tmp_path_factory):
+    store = tmp_path_factory.mktemp("state") / "accounts.db"
+    auth = AuthSettings(key=KEY["Authorization"].removeprefix("Bearer "), store=str(store))
+    with TestClient(Sum, settings=Settings(server=ServerSettings(restrict=EVERYTHING), auth=auth)) as client:
         yield client
 
 
@@ -41,11 +48,12 @@ def channel(locked):
 
 
 def header_of(operation):
-    return {f"{operation}-key": f"{operation}-value"}
+    return {f"{NAMES[operation]}-key": f"{NAMES[operation]}-value"}
 
 
 #: Each with whether it opens a door of the operation.
 def headers_for(operation):
+    operation = NAMES[operation]
     yield {}, False
     yield {f"{operation}-key": "wrong"}, False
     yield {f"{operation}-key": ""}, False
@@ -53,14 +61,14 @@ def headers_for(operation):
     yield {f"{operation}-key": f"{operation}-Value"}, False
     yield {f"{operation.upper()}-KEY": f"{operation}-value"}, True
     for other in OPERATIONS:
-        yield header_of(other), other == operation
+        yield header_of(other), NAMES[other] == operation
     yield {key: value for other in OPERATIONS for key, value in header_of(other).items()}, True
 
 
 def rest_is_let_in(client, method, path, headers):
     connection = http.client.HTTPConnection("127.0.0.1", client.app.port, timeout=60)
     try:
-        connection.request(method, path, b"", headers)
+        connection.request(method, path, b"", headers | KEY)
         answer = connection.getresponse()
         body = answer.read()
     finally:
@@ -71,6 +79,7 @@ def rest_is_let_in(client, method, path, headers):
 
 def grpc_is_let_in(channel, path, headers):
     metadata = [(f"triton-grpc-protocol-{key.lower()}", value) for key, value in headers.items()]
+    metadata += [(key.lower(), value) for key, value in KEY.items()]
     call = channel.stream_stream(path)(iter([b""]), metadata=metadata, timeout=60)
     try:
         next(call)  # a stream that has been let in may have no end
@@ -112,7 +121,7 @@ def test_every_route_is_in_the_table(locked):
      "/v2/models/%53um/infer", "/v2/models/Sum/infer?x", "/v2/models/Sum%2Finfer", "/%76%32/models/Sum/infer"],
 )  # fmt: skip
 def test_no_spelling_of_a_path_gets_around_the_table(locked, path):
-    answer = locked.request("POST", path, b"{}")
+    answer = locked.request("POST", path, b"{}", KEY)
     assert answer.status in (403, 404, 405)
 
 
@@ -124,7 +133,7 @@ def test_no_spelling_of_a_path_gets_around_the_table(locked, path):
 )  # fmt: skip
 def test_no_spelling_of_a_method_does_either(channel, path):
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(path)(b"", timeout=60)
+        channel.unary_unary(path)(b"", timeout=60, metadata=[("authorization", KEY["Authorization"])])
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -26,6 +26,7 @@ from dragoman.errors import ConfigError, NotFound
 from dragoman.jobs.service import Jobs
 from dragoman.metrics.http import Http as Metrics
 from dragoman.payloads import PayloadLog
+from dragoman.protocols.accounts.http import Http as Accounts
 from dragoman.protocols.jobs.http import Http as JobsHttp
 from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
@@ -45,15 +46,17 @@ from dragoman.stats import Stats
 from dragoman.store import open_store
 from dragoman.tensors import dump_json
 from dragoman.transport import address
+from dragoman.transport.auth import About
 from dragoman.transport.buffers import tune_allocator
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import Finder, HttpServer
 from dragoman.transport.origin import guard_from_browsers, guard_with_key, is_loopback
 from dragoman.transport.recording import recorded
 from dragoman.transport.request import HttpRequest
-from dragoman.transport.restricting import Restrictions, grpc_guard_of, guards_of
+from dragoman.transport.restricting import Restrictions, both, grpc_guard_of, guards_of
 from dragoman.transport.router import Router
 from dragoman.transport.tls import Certificates
+from dragoman.users.access import Access, arrange, asks_for_keys
 
 if TYPE_CHECKING:
     from dragoman.transport.grpc.routes import Routes
@@ -91,7 +94,11 @@ class App:
     """A server and its models. ``start`` it on an event loop, ``stop`` it there.
 
     With a ``repository`` models may come and go, as ``server.control`` says. ``ledger`` is where changes are kept.
+    ``made_key`` is a key that was made because there was none: the operator has to be shown it, once.
     """
+
+    #: Whether ``settings.auth`` counts; servers in the clothes of another have that one's keys.
+    has_users = True
 
     def __init__(
         self,
@@ -103,10 +110,14 @@ class App:
         restrictions: Restrictions | None = None,
     ) -> None:
         """``restrictions`` take the place of ``settings.server.restrict``, which is for both transports alike."""
+        settings, self.made_key = arrange(settings) if self.has_users else (settings, "")
         self.settings = settings
         self.models = models
         self._restrictions = restrictions or Restrictions.read(settings.server.restrict)
-        self.router = Router(guards_of(self._restrictions.rest))
+        share = settings.server.processes if siblings is not None else 1
+        self.access = Access(settings, share) if self.has_users and asks_for_keys(settings) else None
+        admit = self.access.guards.admit if self.access is not None else None
+        self.router = Router(guards_of(self._restrictions.rest), admit)
         self.engine: Engine
         self.manager: Manager
         self.control: Controls
@@ -155,7 +166,8 @@ class App:
             from dragoman.transport.grpc.server import GrpcServer
 
             routes = grpc_routes(self.engine, self.control, self._payloads)
-            guard = grpc_guard_of(self._restrictions.grpc)
+            users = self.access.guards.grpc() if self.access is not None else None
+            guard = both(users, grpc_guard_of(self._restrictions.grpc))
             self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
         self._built = True
 
@@ -184,6 +196,8 @@ class App:
         A process that joins others which serve already loads first: where it listens, requests arrive.
         """
         self.build()
+        if self.access is not None:
+            self.access.start()
         if self._siblings is not None and self._siblings.serving:
             await self._load()
             await self._siblings.loaded(self)
@@ -199,6 +213,8 @@ class App:
     async def open(self) -> None:
         """Load without listening, for a host that brings the requests. Returns when every model was tried."""
         self.build()
+        if self.access is not None:
+            self.access.start()
         await self._load()
         self.engine.started()
 
@@ -235,6 +251,8 @@ class App:
             await asyncio.to_thread(self._payloads.close, _LAST_PAYLOADS)
         if self._state is not None:
             await asyncio.to_thread(self._state.close)
+        if self.access is not None:
+            await self.access.stop()
 
     async def _stop_serving(self) -> None:
         if not self._built:  # the settings make no sense: nothing was started
@@ -292,21 +310,25 @@ class App:
             self.router.add("GET", path, self._live, permit=False, operation="health")
         self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")
         self._metrics.add_routes(self.router)
-        for path in ("/crashes", "/crashes/{}"):
-            self.router.add("GET", path, self._crashes, permit=False, operation="logging")
+        self.router.add("GET", "/crashes", self._crashes, permit=False, operation="logging")
+        self.router.add("GET", "/crashes/{}", self._crashes, permit=False, operation="logging", about=0)
         if self._manages:
             management = Management(self.engine, self.manager, self._intake, self._operations)
-            management.add_routes(self.router, guard_with_key(guard, self.settings.management.key))
+            # With users its key is one among others.
+            key = "" if self.access is not None else self.settings.management.key
+            management.add_routes(self.router, guard_with_key(guard, key))
+        if self.access is not None:
+            Accounts(self.access).add_routes(self.router, guard)
         expected = [each.name for each in self.models if isinstance(each, ModelSource) and is_service(each)]
         self._services = Services(self.engine, expected)
-        self._services.add_routes(self.router, guards_of(self._restrictions.rest).get("inference"))
+        self._services.add_routes(self.router, self.router.guarding("inference", about=About.HANDLER))
         Page(self._services.at_home).add_routes(self.router)
 
     @property
     def _manages(self) -> bool:
         """Whether models can be changed from outside: not by everybody, and not behind the others' backs."""
         said = self.settings.management
-        safe = bool(said.key) or is_loopback(self.settings.server.host)
+        safe = bool(said.key) or self.access is not None or is_loopback(self.settings.server.host)
         return self._siblings is None and (said.enabled == "on" or (said.enabled == "auto" and safe))
 
     async def _load(self) -> None:

@@ -15,6 +15,7 @@ class Code(Enum):
     CONFLICT = "conflict"
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
+    RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
     NOT_READY = "not_ready"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -122,6 +123,16 @@ class Overloaded(DragomanError):
     """The queue or the server is full; ``retry_after`` is in seconds."""
 
     code = Code.OVERLOADED
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateLimited(DragomanError):
+    """This client has asked for more than it may; ``retry_after`` is in seconds."""
+
+    code = Code.RATE_LIMITED
 
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)

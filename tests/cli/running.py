@@ -110,12 +110,14 @@ class Server:
 
     def __init__(self, folder: Path, *arguments: str | Path, wait: bool = True, **environ: str) -> None:
         self._log = folder / f"log-{time.monotonic_ns()}"
-        with self._log.open("wb") as log:
+        self._printed = self._log.with_name(f"{self._log.name}-printed")
+        with self._log.open("wb") as log, self._printed.open("wb") as printed:
             self.process = subprocess.Popen(
                 [*self.command, *map(str, arguments), *self.free],
                 cwd=folder,
                 env=environment(**environ),
                 stdin=subprocess.DEVNULL,
+                stdout=printed,
                 stderr=log,
             )
         self.url = ""
@@ -135,6 +137,11 @@ class Server:
     @property
     def log(self) -> str:
         return self._log.read_text()
+
+    @property
+    def printed(self) -> str:
+        """What it has written to standard output."""
+        return self._printed.read_text()
 
     @property
     def events(self) -> list[dict]:
@@ -159,11 +166,12 @@ class Server:
         parts = urlsplit(self.url)
         return HTTPConnection(parts.hostname or "", parts.port, timeout=LIMIT)
 
-    def ask(self, method: str, path: str, document: object = None) -> tuple[int, bytes]:
+    def ask(self, method: str, path: str, document: object = None, key: str = "") -> tuple[int, bytes]:
         """One request on a connection of its own."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         connection = self.connect()
         try:
-            connection.request(method, path, None if document is None else json.dumps(document))
+            connection.request(method, path, None if document is None else json.dumps(document), headers)
             response = connection.getresponse()
             return response.status, response.read()
         finally:

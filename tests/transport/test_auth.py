@@ -72,7 +72,8 @@ def test_secrets_are_compared_by_compare_digest_and_nothing_else():
     ("text", "operations", "header"),
     [
         ("inference:infer-key=s3cret", {"inference"}, "infer-key"),
-        ("health,model-repository:Admin-Key=a=b", {"health", "model-repository"}, "admin-key"),
+        ("health,model-repository:Admin-Key=a=b", {"health", "model-repository", "model-index"}, "admin-key"),
+        ("management:k=v", {"management", "inspection"}, "k"),
         (" health, metadata :k=v", {"health", "metadata"}, "k"),
         ("health,metadata,k=v", {"health", "metadata"}, "k"),  # as tritonserver's help has it
     ],

@@ -11,6 +11,7 @@ import typer
 from dragoman import __version__
 from dragoman.cli import (
     archive,
+    audit,
     check,
     compat_path,
     config,
@@ -18,6 +19,7 @@ from dragoman.cli import (
     demo,
     deploy,
     init,
+    keys,
     kserve,
     models,
     predict,
@@ -26,11 +28,13 @@ from dragoman.cli import (
     serve,
     torchserve,
     tritonserver,
+    users,
 )
 from dragoman.cli.failure import CONFIGURATION, INTERRUPTED, Failure, report
 from dragoman.errors import ConfigError
 
 SERVING, ASKING, KNOWING = "Serve models", "Ask a server", "Know what a server would do"
+ALLOWING = "Say who may"
 
 app = typer.Typer(
     name="dragoman",
@@ -88,6 +92,9 @@ app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
 app.add_typer(models.models, name="models", rich_help_panel=ASKING)
 app.command("crashes", epilog=crashes.EXAMPLES, rich_help_panel=ASKING)(crashes.crashes)
+app.add_typer(keys.keys, name="keys", rich_help_panel=ALLOWING)
+app.add_typer(users.users, name="users", rich_help_panel=ALLOWING)
+app.command("audit", epilog=audit.EXAMPLES, rich_help_panel=ALLOWING)(audit.audit)
 app.command("routes", epilog=routes.EXAMPLES, rich_help_panel=KNOWING)(routes.routes)
 app.add_typer(config.config, name="config", rich_help_panel=KNOWING)
 

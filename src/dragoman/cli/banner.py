@@ -12,8 +12,25 @@ EXAMPLES: Final[dict[str, Any]] = {"BYTES": "text", "BOOL": False}
 Overview = list[dict[str, Any]]
 
 
-def show(url: str, models: Overview, grpc: str = "") -> None:
-    """Write the banner where standard output is a terminal. ``grpc`` is where gRPC is served, if it is."""
+def show_key(key: str, url: str, *, kept: bool) -> None:
+    """Write a key that was made, whatever standard output is: this is the only time. ``url`` may be unknown."""
+    lasts = "kept as a digest only" if kept else "good until this server ends, because no auth.store is set"
+    lines = [
+        "",
+        "A key was made, because others than this machine can reach the server and there was none. It may do",
+        f"everything, is shown this once, and is {lasts}:",
+        "",
+        f"    {key}",
+        "",
+    ]
+    if url:
+        lines += [f"    curl -H 'Authorization: Bearer {key}' {url}/users/me", ""]
+    print("\n".join(lines), flush=True)
+
+
+def show(url: str, models: Overview, grpc: str = "", keys: bool = False) -> None:
+    """Write the banner where standard output is a terminal. ``grpc`` is where gRPC is served, if it is; ``keys`` says
+    that callers need one."""
     if not sys.stdout.isatty():
         return
     from dragoman import __version__
@@ -34,6 +51,8 @@ def show(url: str, models: Overview, grpc: str = "") -> None:
     ]
     console.print(output.table(("model", "version", "runtime", "state", ""), rows))
     line = curl(url, models)
+    if line and keys:
+        line = line.replace("curl ", 'curl -H "Authorization: Bearer $DRAGOMAN_KEY" ', 1)
     if line:
         console.print()
         console.print(line, markup=False, highlight=False, soft_wrap=True)

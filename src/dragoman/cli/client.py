@@ -7,11 +7,14 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from dragoman.cli.failure import FAILED, USAGE, Failure
 from dragoman.cli.flags import DEFAULT_URL
+
+#: The environment variable with the key for the server that is asked.
+VARIABLE: Final = "DRAGOMAN_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Client:
     ) -> Answer:
         """The answer, whatever its status. Raises Failure where there is none."""
         try:
-            self._connection.request(method, self._prefix + path, body, dict(headers or {}))
+            self._connection.request(method, self._prefix + path, body, {**_key(), **(headers or {})})
             response: HTTPResponse = self._connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, names, response.read())
@@ -69,6 +72,12 @@ class Client:
     def get(self, path: str) -> Any:
         """The JSON at a path. Raises Failure with the server's own words where it refuses."""
         return accept(self.ask("GET", path)).json()
+
+
+def _key() -> dict[str, str]:
+    """The header for servers that ask for a key."""
+    key = os.environ.get(VARIABLE, "")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def accept(answer: Answer) -> Answer:

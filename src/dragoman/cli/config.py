@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from dragoman.cli.flags import AsJson, ConfigFile
-from dragoman.config import Loaded, Setting, Settings, describe, json_schema, load
+from dragoman.config import Loaded, Setting, Settings, describe, json_schema, load, without_password
 
 SHOW_EXAMPLES = """
 Examples:
@@ -85,4 +85,6 @@ def _walk(loaded: Loaded) -> list[tuple[str, str, Any, str]]:
 
 def _value(entry: Setting, settings: Settings) -> Any:
     value = getattr(getattr(settings, entry.section), entry.key)
-    return _HIDDEN if entry.secret and value else value
+    if entry.secret and value:
+        return _HIDDEN
+    return without_password(value) if isinstance(value, str) else value

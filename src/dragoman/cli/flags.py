@@ -17,6 +17,7 @@ PANELS: Final = {
     "server": "Server",
     "models": "Models (defaults; a model.toml beside a model wins)",
     "management": "Management",
+    "auth": "Who may",
     "openai": "OpenAI's API",
     "payloads": "Payload log",
     "log": "Log",

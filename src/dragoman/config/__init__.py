@@ -3,10 +3,19 @@
 Knows no model, no port and no socket: it reads one TOML file and answers with frozen values.
 """
 
-from dragoman.config.description import Setting, describe, flag_name, sections, variable_name
+from dragoman.config.description import (
+    Setting,
+    describe,
+    flag_name,
+    secret_variables,
+    sections,
+    variable_name,
+    without_password,
+)
 from dragoman.config.documents import fill, json_schema
 from dragoman.config.loading import Loaded, load, model_settings, parse_toml, suggest
 from dragoman.config.settings import (
+    AuthSettings,
     CacheSettings,
     GrpcSettings,
     JobSettings,
@@ -23,6 +32,7 @@ from dragoman.config.settings import (
 )
 
 __all__ = [
+    "AuthSettings",
     "CacheSettings",
     "GrpcSettings",
     "JobSettings",
@@ -44,8 +54,10 @@ __all__ = [
     "load",
     "model_settings",
     "parse_toml",
+    "secret_variables",
     "sections",
     "setting",
     "suggest",
     "variable_name",
+    "without_password",
 ]

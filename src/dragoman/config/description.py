@@ -3,7 +3,8 @@
 Reads the dataclasses of ``settings`` and nothing else.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, get_type_hints
 
@@ -20,6 +21,8 @@ KINDS: Final[dict[Any, str]] = {
     tuple[int, ...]: "list of integers",
     tuple[str, ...]: "list of strings",
 }
+#: A URL up to the end of its password.
+PASSWORD: Final = re.compile(r"(://[^/?#@:]*:)[^/?#@]*@")
 UNITS: Final = {"bytes": "size", "seconds": "duration"}
 
 
@@ -70,6 +73,21 @@ def describe() -> Iterator[Setting]:
 def variable_name(section: str, key: str) -> str:
     """The environment variable of a setting: ``DRAGOMAN_SERVER__PORT``."""
     return f"DRAGOMAN_{section}__{key}".upper()
+
+
+def secret_variables(environ: Mapping[str, str]) -> list[str]:
+    """The variables of the environment that hold secrets, URLs with a password in them among these."""
+    names = {variable_name(entry.section, entry.key): entry.secret for entry in describe()}
+    return [
+        name
+        for name, secret in names.items()
+        if name in environ and (secret or without_password(environ[name]) != environ[name])
+    ]
+
+
+def without_password(text: str) -> str:
+    """A URL as it can be shown: ``postgresql://user:***@host/name``. Other texts stay as they are."""
+    return PASSWORD.sub(r"\1***@", text)
 
 
 def flag_name(section: str, key: str) -> str:

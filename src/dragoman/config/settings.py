@@ -301,7 +301,9 @@ class ManagementSettings:
         " management.key is set",
         choices=("auto", "on", "off"),
     )
-    key: str = setting("", "secret that calls bring as 'Authorization: Bearer ...'; empty asks for none")
+    key: str = setting(
+        "", "secret that calls bring as 'Authorization: Bearer ...'; empty asks for none", secret=True
+    )
     store: str = setting(
         "",
         "folder whose models can be loaded by name, and where fetched ones are kept; empty loads nothing new",
@@ -448,6 +450,47 @@ class JobSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Who may ask the server for what."""
+
+    mode: str = setting(
+        "auto",
+        "whether callers need a key: on, off, or auto: where others than this machine can reach the server, unless"
+        " they need certificates (tls_client_ca), and wherever auth.key or auth.store is set",
+        choices=("auto", "on", "off"),
+    )
+    key: str = setting(
+        "",
+        "a key that may do everything, of at least 16 characters; where there is neither this nor any other, one is"
+        " made at the start and shown once",
+        secret=True,
+    )
+    store: str = setting(
+        "",
+        "SQLite file, or URL of a database, that keeps users, keys and the audit; empty takes management.state, and"
+        " keeps nothing where that is empty, too",
+    )
+    access_lifetime: float = setting(
+        900.0, "seconds that the access token of a login is good for", unit="seconds", least=1
+    )
+    refresh_lifetime: float = setting(
+        604_800.0, "seconds that a login can be renewed without a password", unit="seconds", least=1
+    )
+    signing_lifetime: float = setting(
+        2_592_000.0,
+        "seconds after which access tokens are signed with a new key; 0 changes it only when told to",
+        unit="seconds",
+        least=0,
+    )
+    audit_retention: float = setting(
+        7_776_000.0,
+        "seconds that lines of the audit are kept; 0 keeps them for ever",
+        unit="seconds",
+        least=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -462,3 +505,4 @@ class Settings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     predictions: PredictionSettings = field(default_factory=PredictionSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)

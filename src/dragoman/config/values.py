@@ -77,6 +77,11 @@ def convert(setting: Setting, raw: Any, where: str, *, text: bool = False) -> An
     return value
 
 
+def duration(text: str) -> float:
+    """Seconds, of a text such as "90d" or "500ms". Raises ValueError."""
+    return _duration(text, True)
+
+
 def expected(setting: Setting) -> str:
     """What the setting takes, for people: "a whole number from 0 to 65535"."""
     if setting.choices:

@@ -41,6 +41,8 @@ class Family(NamedTuple):
 class ServingApp(App):
     """Serves what a ``ModelRepository`` holds."""
 
+    has_users = False  # as with KServe, whatever is in front of the server asks
+
     def __init__(
         self,
         settings: Settings,

@@ -4,13 +4,11 @@ back.
 SQLAlchemy is imported when a state is opened, not before: a server without management has no use for it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.errors import ConfigError
 from dragoman.store.history import Change
+from dragoman.store.installed import needs_sqlalchemy
 from dragoman.store.state import Model, Version
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ def open_store(where: str | Path) -> "Store":
 
     Blocks. Raises ConfigError: StateUnreadable for a state that is damaged, newer, or something else.
     """
-    with _needing_sqlalchemy():
+    with needs_sqlalchemy("keeping state"):
         from dragoman.store.database import open_database
     return open_database(where)
 
@@ -36,25 +34,13 @@ def open_predictions(where: str | Path, ttl: float = 0.0) -> "Predictions":
 
     Blocks. Raises ConfigError.
     """
-    with _needing_sqlalchemy():
+    with needs_sqlalchemy("keeping state"):
         from dragoman.store.predictions import open_database
     return open_database(where, ttl)
 
 
 def open_jobs(where: str | Path) -> "JobStore":
     """Jobs and their results. Blocks. Raises ConfigError."""
-    with _needing_sqlalchemy():
+    with needs_sqlalchemy("keeping state"):
         from dragoman.store.jobs import open_database
     return open_database(where)
-
-
-@contextmanager
-def _needing_sqlalchemy() -> Iterator[None]:
-    """Raises ConfigError where it is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "sqlalchemy":
-            raise
-        hint = "pip install 'dragoman[store]'"
-        raise ConfigError("keeping state needs SQLAlchemy, which is not installed", hint=hint) from error

@@ -1,4 +1,4 @@
-"""Who may: headers, keys and what is asked for in, yes or no out. Pure: no clock, no file, no path.
+"""Who may: headers, keys, roles and what is asked for in, yes or no out. Pure: no clock, no file, no path.
 
 Of a key only its digest is kept here, and digests are compared in constant time. What a request asks for is the
 operation that its route declares: how the client has written the route plays no part.
@@ -7,16 +7,77 @@ operation that its route declares: how the client has written the route plays no
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-#: Everything that can be asked of a server; a route declares one of these, or is no route. The first nine are the
-#: groups that Triton's restrictions know; "management" is TorchServe's, "pages" is what people look at.
-OPERATIONS: Final = (
-    "health", "metadata", "inference", "shared-memory", "model-config", "model-repository", "statistics", "trace",
-    "logging", "management", "pages",
-)  # fmt: skip
+#: What keys and users can be given; "manage" is for models, "admin" for everything, keys and users among it.
+ROLES: Final = ("infer", "read", "manage", "admin")
+
+_LOOK: Final = frozenset({"read", "manage", "admin"})
+_CHANGE: Final = frozenset({"manage", "admin"})
+_USE: Final = frozenset({"infer", "admin"})
+
+#: Everything that can be asked of a server, and the roles of which one is needed; ``None`` lets everybody in. A route
+#: declares one of these, or is no route. This is the one table, for REST and gRPC.
+ALLOWED: Final[Mapping[str, frozenset[str] | None]] = {
+    "health": None,
+    "metadata": frozenset(ROLES),
+    "inference": _USE,
+    "shared-memory": _USE,
+    "model-config": frozenset(ROLES),
+    "model-index": _LOOK,
+    "model-repository": _CHANGE,
+    "statistics": _LOOK,
+    "trace": _CHANGE,
+    "logging": _CHANGE,
+    "inspection": _LOOK,
+    "management": _CHANGE,
+    "login": None,
+    "identity": frozenset(ROLES),
+    "accounts": frozenset({"admin"}),
+    "pages": None,
+}
+OPERATIONS: Final = tuple(ALLOWED)
+
+#: Operations that are restricted together, under the name that operators write: Triton has no other for them.
+TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {
+    "model-repository": ("model-repository", "model-index"),
+    "management": ("management", "inspection"),
+}
+
+
+class About(Enum):
+    """What a route or method says of models, where its path doesn't name one."""
+
+    MODELS = "all of them: only for who may use all"
+    SERVER = "nothing"
+    HANDLER = "its handler asks the caller about each"
+
+
+class Caller:
+    """Who asks, as protocols see it. This one is anybody, where nobody is asked for a key."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """For the history: whose key or which user it is; empty where that isn't known."""
+        return ""
+
+    def allows(self, model: str) -> bool:
+        """Whether the caller may use and see this model."""
+        return True
+
+    def check(self, model: str) -> None:
+        """Raises Forbidden unless the caller may use this model."""
+
+    def spend(self) -> None:
+        """One more request of a stream. Raises RateLimited, and Unauthorized once the key is worth nothing."""
+
+
+ANYBODY: Final = Caller()
 
 _BEARER: Final = re.compile(r"Bearer\s+(\S+)")
 _RESTRICTION: Final = re.compile(
@@ -34,7 +95,7 @@ class Key:
 
 def make_key(secret: str, expires: float | None = None) -> Key:
     """The ``Key`` of a secret."""
-    return Key(_digest(secret), expires)
+    return Key(digest_of(secret), expires)
 
 
 def authorize(header: str | None, keys: Iterable[Key], now: float) -> bool:
@@ -43,7 +104,7 @@ def authorize(header: str | None, keys: Iterable[Key], now: float) -> bool:
     Only ``Bearer``, written like this, then the key. How long the answer takes tells nothing about any key.
     """
     match = _BEARER.fullmatch(header or "")
-    digest = _digest(match[1] if match else "")
+    digest = digest_of(match[1] if match else "")
     allowed = False
     for key in keys:
         same = hmac.compare_digest(digest, key.digest)
@@ -51,7 +112,8 @@ def authorize(header: str | None, keys: Iterable[Key], now: float) -> bool:
     return allowed and match is not None
 
 
-def _digest(secret: str) -> bytes:
+def digest_of(secret: str) -> bytes:
+    """The SHA-256 by which a secret is known. Secrets are random and long: nothing slower is needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -72,10 +134,11 @@ def parse_restriction(text: str, prefix: str = "") -> Restriction:
     match = _RESTRICTION.fullmatch(text.strip())
     if match is None:
         raise ValueError("expected operations:key=value, as in inference,health:key=value")
-    operations = frozenset(name.strip() for name in match["operations"].split(","))
-    if unknown := sorted(operations - frozenset(OPERATIONS)):
+    names = frozenset(name.strip() for name in match["operations"].split(","))
+    if unknown := sorted(names - frozenset(OPERATIONS)):
         raise ValueError(f"unknown operation {unknown[0]!r}, known: {', '.join(OPERATIONS)}")
-    return Restriction(operations, prefix + match["header"].lower(), _digest(match["value"]))
+    operations = frozenset(each for name in names for each in TOGETHER.get(name, (name,)))
+    return Restriction(operations, prefix + match["header"].lower(), digest_of(match["value"]))
 
 
 def parse_restrictions(text: str, prefix: str = "") -> list[Restriction]:
@@ -104,5 +167,5 @@ class Permissions:
         restriction = self._table[operation]
         if restriction is None:
             return None
-        given = _digest(header(restriction.header) or "")
+        given = digest_of(header(restriction.header) or "")
         return None if hmac.compare_digest(given, restriction.digest) else restriction.header

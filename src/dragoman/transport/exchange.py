@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dragoman.transport import answer, compression
+from dragoman.transport.auth import ANYBODY, Caller
 from dragoman.transport.body import Inbox
 from dragoman.transport.head import Head
 from dragoman.transport.request import NO_LINES, Buffer, Header, Lines
@@ -24,7 +25,7 @@ class Exchange:
 
     __slots__ = (
         "_chunked", "_close", "_connection", "_head", "_inbox", "_left", "_sent", "_silent", "_status",
-        "arrived", "body", "on_disconnect", "params",
+        "arrived", "body", "caller", "lines", "on_answer", "on_disconnect", "params",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,9 @@ class Exchange:
         self.body = body
         self.arrived = arrived
         self.on_disconnect: Callable[[], None] | None = None
+        self.on_answer: Callable[[int], None] | None = None
+        self.caller: Caller = ANYBODY
+        self.lines = NO_LINES
         self._status = 0  # until an answer has begun
 
     @property
@@ -90,6 +94,9 @@ class Exchange:
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         return self._head.raw_headers()
 
+    def hide(self, name: bytes) -> None:
+        self._head.hide(name)
+
     @property
     def notes(self) -> dict[str, Any]:
         return self._head.notes
@@ -122,16 +129,17 @@ class Exchange:
             and status not in answer.BODILESS
             and not connection.reading
             and self._status == 0
+            and self.on_answer is None
         ):
             vary = answer.VARY if compress else ""
             start = answer.opening(status, reason, content_type)
-            text = f"{start}{extra.text}{common}{vary}Content-Length: {len(body)}\r\n\r\n"
+            text = f"{start}{extra.text}{self.lines}{common}{vary}Content-Length: {len(body)}\r\n\r\n"
             whole = text.encode("latin-1") + body
             self._connection = None
             connection.write(whole)
             connection.answered(False)
             return
-        start = answer.opening(status, reason, content_type) + extra.text + common
+        start = answer.opening(status, reason, content_type) + extra.text + self.lines + common
         self._respond(connection, status, body, start, extra.close, compress)
 
     def _respond(
@@ -195,7 +203,7 @@ class Exchange:
         # An answer of unknown length to HTTP/1.0 ends with the connection.
         endless = extra.length is None and not self._chunked and not self._silent
         self._close = self._closes(connection, extra.close or endless)
-        text = answer.status_line(status, reason) + extra.text + common
+        text = answer.status_line(status, reason) + extra.text + self.lines + common
         if extra.length is not None and status not in answer.BODILESS:
             text += f"Content-Length: {extra.length}\r\n"
         elif self._chunked:
@@ -307,6 +315,8 @@ class Exchange:
 
     def _log(self, connection: "Connection", status: int, sent: int) -> None:
         server = connection.server
+        if self.on_answer is not None:
+            self.on_answer(status)
         if server.access is not None:
             inbox: Inbox | None = getattr(self, "_inbox", None)
             size = len(self.body) if inbox is None else inbox.total

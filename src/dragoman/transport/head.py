@@ -37,7 +37,7 @@ class Head:
     """
 
     __slots__ = (
-        "_as_sent", "_raw", "_values", "accepts_coding", "chunked", "encoding", "expects", "headers",
+        "_as_sent", "_hidden", "_raw", "_values", "accepts_coding", "chunked", "encoding", "expects", "headers",
         "keep_alive", "length", "method", "modern", "notes", "path", "plain", "query",
     )  # fmt: skip
 
@@ -46,6 +46,7 @@ class Head:
     ) -> None:
         self._raw = raw
         self.notes: dict[str, Any] = {}
+        self._hidden: frozenset[bytes] = frozenset()
         self._as_sent: list[tuple[bytes, bytes]] | None = None
         self.method = method
         self.path, _, self.query = target.partition("?")
@@ -68,8 +69,15 @@ class Head:
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """Names as the client wrote them, in its order. Read from the bytes once, and only if somebody asks."""
         if self._as_sent is None:
-            self._as_sent = _parse(self._raw, _Keeper()).headers
+            sent = _parse(self._raw, _Keeper()).headers
+            self._as_sent = [pair for pair in sent if pair[0].lower() not in self._hidden]
         return self._as_sent
+
+    def hide(self, name: bytes) -> None:
+        """Leave a header out of all lists; who knows its name can read it still. For all requests with these bytes."""
+        self._hidden |= {name}
+        self.headers = [pair for pair in self.headers if pair[0] != name]
+        self._as_sent = None
 
     def _coding(self) -> str:
         codings = (value.lower() for name, value in self.headers if name == b"content-encoding")

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from dragoman.errors import InvalidInput, Overloaded, TooLarge
+from dragoman.transport.auth import ANYBODY, Caller
 from dragoman.transport.lifespan import Message, Receive, Send
 from dragoman.transport.request import NO_LINES, Buffer, Guard, Handler, Header, Lines
 from dragoman.transport.router import Route, Router
@@ -73,6 +74,7 @@ class HostedRequest:
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
         self._over = asyncio.Event()  # answered in full, or the client has gone
         self._begun = False
+        self._status = 499  # until an answer has begun
         self._read = False
         self._aborted = False
         self._sent = asyncio.Event()
@@ -80,6 +82,10 @@ class HostedRequest:
         self.params: tuple[str, ...] = ()
         self.arrived = time.monotonic()
         self.on_disconnect: Callable[[], None] | None = None
+        self.on_answer: Callable[[int], None] | None = None
+        self.caller: Caller = ANYBODY
+        self.lines = NO_LINES
+        self._hidden: frozenset[bytes] = frozenset()
 
     @property
     def method(self) -> str:
@@ -123,14 +129,19 @@ class HostedRequest:
         return None if server is None else (str(server[0]), server[1])
 
     def header(self, name: bytes) -> str | None:
-        for key, value in self.raw_headers():
+        for key, value in self._scope["headers"]:
             if key.lower() == name:
-                return value.decode("latin-1")
+                return str(value.decode("latin-1"))
         return None
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         headers: list[tuple[bytes, bytes]] = self._scope["headers"]
+        if self._hidden:
+            headers = [pair for pair in headers if pair[0].lower() not in self._hidden]
         return headers
+
+    def hide(self, name: bytes) -> None:
+        self._hidden |= {name}
 
     @cached_property
     def notes(self) -> dict[str, Any]:
@@ -238,6 +249,9 @@ class HostedRequest:
         finally:
             self._sent.set()
             self._over.set()
+            told, self.on_answer = self.on_answer, None
+            if told is not None:
+                told(self._status)
 
     def disconnect(self) -> None:
         """The client has gone."""
@@ -256,7 +270,8 @@ class HostedRequest:
         if self._begun:
             raise RuntimeError("the answer has begun already")
         self._begun = True
-        lines = [line.partition(":") for line in common.split("\r\n") if line]
+        self._status = status
+        lines = [line.partition(":") for line in (self.lines + common).split("\r\n") if line]
         pairs = [*headers, *((name, value.strip()) for name, _, value in lines)]
         encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
         self._messages.put_nowait({"type": "http.response.start", "status": status, "headers": encoded})

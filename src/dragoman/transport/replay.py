@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragoman.transport.answer import flat
+from dragoman.transport.auth import ANYBODY, Caller
 from dragoman.transport.request import NO_LINES, Buffer, Header, Lines
 from dragoman.transport.router import Router
 from dragoman.transport.status import respond_failure
@@ -41,6 +42,9 @@ class Replay:
         self.params: tuple[str, ...] = ()
         self.arrived = arrived
         self.on_disconnect: Callable[[], None] | None = None
+        self.on_answer: Callable[[int], None] | None = None
+        self.caller: Caller = ANYBODY  # whoever has asked for it was let in then
+        self.lines = NO_LINES
         self.http_version = "1.1"
         self.scheme = "http"
         self.client: tuple[str, int] | None = None
@@ -81,6 +85,9 @@ class Replay:
 
     def raw_headers(self) -> list[RawHeader]:
         return self._headers
+
+    def hide(self, name: bytes) -> None:
+        self._headers = [pair for pair in self._headers if pair[0] != name]
 
     def respond(
         self,

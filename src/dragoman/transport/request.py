@@ -6,6 +6,8 @@ The HTTP server makes these; a handler is called with one and answers it, now or
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NewType, Protocol
 
+from dragoman.transport.auth import Caller
+
 Buffer = bytes | bytearray | memoryview
 Header = tuple[str, str]
 #: Headers as they are written, made by ``answer.lines_of``.
@@ -20,6 +22,11 @@ class HttpRequest(Protocol):
     params: tuple[str, ...]  #: what the route's ``{}`` segments matched, percent-decoded
     arrived: float  #: when the head was complete, by the event loop's clock, in seconds
     on_disconnect: Callable[[], None] | None  #: called once if the client goes before the answer is complete
+    caller: Caller  #: who asks; set by the guard that has found it out
+    lines: Lines  #: headers that the answer has whatever it is, set by guards
+    on_answer: (
+        Callable[[int], None] | None
+    )  #: called once with the status, when the answer is complete or nobody waits
 
     @property
     def method(self) -> str:
@@ -62,6 +69,10 @@ class HttpRequest(Protocol):
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """Names as the client wrote them, in the order sent. Shared: not to be changed."""
+
+    def hide(self, name: bytes) -> None:
+        """Leave a header (in lower case) out of ``headers`` and ``raw_headers``, which models are told: a secret that
+        is meant for this server. ``header`` still reads it."""
 
     @property
     def notes(self) -> dict[str, Any]:

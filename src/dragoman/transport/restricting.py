@@ -50,6 +50,18 @@ def grpc_guard_of(permissions: Permissions) -> "GrpcGuard | None":
     return partial(_check_call, permissions)
 
 
+def both(first: "GrpcGuard | None", second: "GrpcGuard | None") -> "GrpcGuard | None":
+    """One guard out of two, of which the first is asked first."""
+    if first is None or second is None:
+        return first or second
+
+    def guard(route: "Route", call: "Call") -> None:
+        first(route, call)
+        second(route, call)
+
+    return guard
+
+
 def _check_request(permissions: Permissions, operation: str, http: HttpRequest) -> None:
     header = permissions.lacking(operation, _read_from(http))
     if header is not None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from dragoman.errors import InvalidInput
-from dragoman.transport.auth import OPERATIONS
+from dragoman.transport.auth import OPERATIONS, About
 from dragoman.transport.request import Guard, Handler, HttpRequest
 
 #: Paths that were found are remembered, up to this many and up to this length: a stranger chooses paths.
@@ -21,7 +21,8 @@ class Route:
 
     ``streaming`` handlers are called when the head is complete and read the body themselves; the others when
     the body is there. A route without ``permit`` answers under overload too. A ``guard`` looks at heads first.
-    ``operation`` is what a client does here, which decides whether it may.
+    ``operation`` is what a client does here, and ``about`` the place of the ``{}`` that names the model, which decide
+    whether it may.
     """
 
     methods: tuple[str, ...]
@@ -31,6 +32,7 @@ class Route:
     permit: bool = True
     guard: Guard | None = None
     operation: str = ""
+    about: int | About = About.MODELS
 
     @property
     def name(self) -> str:
@@ -39,6 +41,8 @@ class Route:
 
 Match = tuple[Route, tuple[str, ...]]
 Tap = Callable[[Handler], Handler]
+#: Makes the guard that asks who may come in at a route: its operation, its pattern, what of models it is about.
+Admit = Callable[[str, str, int | About], Guard | None]
 _Candidate = tuple[re.Pattern[str], str]
 
 
@@ -54,11 +58,12 @@ class Router:
     """Literal paths by look-up, patterns by number of slashes; the one with the most literal text wins.
 
     A pattern that ends with ``{*}`` is there for any number of slashes. With ``guards``, by operation, every route
-    must declare its own.
+    must declare its own. ``admit`` makes guards that are asked before those.
     """
 
-    def __init__(self, guards: Mapping[str, Guard] | None = None) -> None:
+    def __init__(self, guards: Mapping[str, Guard] | None = None, admit: Admit | None = None) -> None:
         self._guards = guards
+        self._admit = admit
         #: What is put around the handlers of an operation that are added from now on.
         self.taps: Mapping[str, Tap] = {}
         self._routes: list[Route] = []
@@ -79,21 +84,22 @@ class Router:
         permit: bool = True,
         guard: Guard | None = None,
         operation: str = "",
+        about: int | About = About.MODELS,
     ) -> None:
         """Serves ``pattern``, in which each ``{}`` matches a part of one segment: anything but a slash.
 
-        A last segment ``{*}`` matches the rest of the path, which is not empty and may have slashes.
+        A last segment ``{*}`` matches the rest of the path, which is not empty and may have slashes. ``about`` is the
+        place of the one that names a model, from 0; of ``{*}`` its first segment does.
         """
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         if not pattern.startswith("/") or not names:
             raise ValueError(f"a route needs methods and a path that starts with a slash, got {pattern!r}")
-        if self._guards is not None:
-            if operation not in OPERATIONS:
-                raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
-            guard = _both(self._guards.get(operation), guard)
+        if self._guards is not None and operation not in OPERATIONS:
+            raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
+        guard = _both(self.guarding(operation, pattern, about), guard)
         if operation in self.taps:
             handler = self.taps[operation](handler)
-        route = Route(names, pattern, handler, streaming, permit, guard, operation)
+        route = Route(names, pattern, handler, streaming, permit, guard, operation, about)
         same = self._by_pattern.setdefault(pattern, [])
         taken = {method for other in same for method in other.methods}.intersection(names)
         if taken:
@@ -109,6 +115,11 @@ class Router:
         same.append(route)
         self._routes.append(route)
         self._cache.clear()
+
+    def guarding(self, operation: str, pattern: str = "", about: int | About = About.MODELS) -> Guard | None:
+        """The guard of an operation: of a route, or of paths that ``fallback`` answers."""
+        guard = None if self._guards is None else self._guards.get(operation)
+        return guard if self._admit is None else _both(self._admit(operation, pattern, about), guard)
 
     def fallback(self, handler: Handler, *, streaming: bool = True, guard: Guard | None = None) -> None:
         """Whatever no pattern matches goes to ``handler``, every method of it.

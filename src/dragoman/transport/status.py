@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from dragoman.errors import Code, DragomanError, Overloaded, PredictionFailed
+from dragoman.errors import Code, DragomanError, Overloaded, PredictionFailed, RateLimited
 from dragoman.transport.request import Header, HttpRequest
 
 log = logging.getLogger("dragoman.transport")
@@ -20,6 +20,7 @@ STATUS: Final[dict[Code, int]] = {
     Code.CONFLICT: 409,
     Code.TOO_LARGE: 413,
     Code.UNSUPPORTED: 501,
+    Code.RATE_LIMITED: 429,
     Code.OVERLOADED: 503,
     Code.NOT_READY: 503,
     Code.DEADLINE_EXCEEDED: 504,
@@ -62,7 +63,11 @@ def error_body(message: str) -> bytes:
 
 
 def error_headers(error: DragomanError) -> tuple[Header, ...]:
-    """Headers that go with an error: when to come back, where that is known to help."""
+    """Headers that go with an error: when to come back, where that is known to help, and what to bring."""
+    if error.code is Code.UNAUTHORIZED:
+        return (("WWW-Authenticate", "Bearer"),)
+    if isinstance(error, RateLimited):
+        return (("Retry-After", str(error.retry_after)),)
     if error.code is Code.OVERLOADED or error.code is Code.NOT_READY:
         seconds = error.retry_after if isinstance(error, Overloaded) else 1
         return (("Retry-After", str(seconds)),)

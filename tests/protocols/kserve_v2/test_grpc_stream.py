@@ -9,6 +9,7 @@ from dragoman.errors import ModelFailed, NotFound
 from dragoman.protocols.kserve_v2 import grpc_codec, grpc_stream
 from dragoman.protocols.kserve_v2.grpc_stream import InferStream
 from dragoman.protocols.kserve_v2.messages import ModelInferRequest, ModelStreamInferResponse
+from dragoman.transport.auth import ANYBODY
 from dragoman.transport.grpc.call import Status
 from dragoman.types import InferResponse, Tensor
 
@@ -18,6 +19,7 @@ MODEL = SimpleNamespace(name="m", version="1", signature=None)
 class FakeCall:
     """A call whose other side is the test."""
 
+    caller = ANYBODY
     deadline = None
 
     def __init__(self, strict=False):

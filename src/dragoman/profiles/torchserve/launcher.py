@@ -73,6 +73,8 @@ class Listener:
 class TorchServe(App):
     """An app that listens where TorchServe does. The key file is written in ``directory``."""
 
+    has_users = False
+
     def __init__(self, configuration: Configuration, models: Sequence[Registered], directory: Path) -> None:
         super().__init__(configuration.settings(), [model.source for model in models])
         self.configuration = configuration

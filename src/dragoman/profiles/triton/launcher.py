@@ -29,6 +29,8 @@ log = logging.getLogger("dragoman.tritonserver")
 class TritonServer(App):
     """An app that listens where tritonserver does."""
 
+    has_users = False
+
     def __init__(self, configuration: Configuration) -> None:
         """Raises ConfigError for repositories that hold nothing, and models that are named and not there."""
         settings = configuration.settings

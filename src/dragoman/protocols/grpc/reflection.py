@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from dragoman.protobuf.schema import Schema
 from dragoman.protocols.grpc.health import SCHEMA
+from dragoman.transport.auth import About
 from dragoman.transport.grpc.call import Call, Shape, Status
 from dragoman.transport.grpc.routes import Routes
 
@@ -34,7 +35,8 @@ class Reflection:
                 _Conversation(self, call, request, response).ask()
 
             service = f"{package}.ServerReflection"
-            routes.add(service, "ServerReflectionInfo", Shape.BIDI, handle, "metadata", permit=False)
+            method = "ServerReflectionInfo"
+            routes.add(service, method, Shape.BIDI, handle, "metadata", permit=False, about=About.SERVER)
 
     def answer(self, request: Any, response: Any) -> None:
         """Fill in what is asked for."""

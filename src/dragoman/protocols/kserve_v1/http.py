@@ -11,6 +11,7 @@ from dragoman.protocols.kserve_v1 import codec, documents
 from dragoman.protocols.kserve_v1.answering import DocumentAnswer
 from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.scheduling.scheduler import Outcome
+from dragoman.transport.auth import About
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import respond_error
@@ -28,10 +29,10 @@ class Http:
         self._events = events
 
     def add_routes(self, router: Router) -> None:
-        router.add(("GET",), "/v1/models", self.models, operation="metadata")
-        router.add(("GET",), "/v1/models/{}", self.model, permit=False, operation="health")
-        router.add(("POST",), "/v1/models/{}:predict", self.predict, operation="inference")
-        router.add(("POST",), "/v1/models/{}:explain", self.explain, operation="inference")
+        router.add(("GET",), "/v1/models", self.models, operation="metadata", about=About.HANDLER)
+        router.add(("GET",), "/v1/models/{}", self.model, permit=False, operation="health", about=0)
+        router.add(("POST",), "/v1/models/{}:predict", self.predict, operation="inference", about=0)
+        router.add(("POST",), "/v1/models/{}:explain", self.explain, operation="inference", about=0)
 
     def predict(self, http: HttpRequest) -> None:
         """One prediction: the answer is written when the model has it, perhaps before this returns."""
@@ -89,7 +90,8 @@ class Http:
             http.on_disconnect = answer.lost
 
     def models(self, http: HttpRequest) -> None:
-        http.respond(200, codec.encode_models(self._engine.registry.names()))
+        names = self._engine.registry.names()
+        http.respond(200, codec.encode_models([name for name in names if http.caller.allows(name)]))
 
     def model(self, http: HttpRequest) -> None:
         model = self._find(http)

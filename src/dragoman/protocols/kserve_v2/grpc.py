@@ -21,6 +21,7 @@ from dragoman.protocols.kserve_v2.grpc_stream import InferStream
 from dragoman.protocols.kserve_v2.members import tag_of
 from dragoman.protocols.kserve_v2.messages import SERVICE, message
 from dragoman.scheduling.scheduler import Outcome, Reply, Ticket
+from dragoman.transport.auth import About
 from dragoman.transport.grpc.call import Call, Handler, Shape
 from dragoman.transport.grpc.routes import Routes
 from dragoman.transport.grpc.status import fail
@@ -55,23 +56,25 @@ class Grpc:
 
     def add_services(self, routes: Routes, service: str = SERVICE, only: tuple[str, ...] = ()) -> None:
         """All methods, or ``only`` some of them, under a service's full name."""
-        for method, operation, answer in (
-            ("ServerLive", "health", self.server_live),
-            ("ServerReady", "health", self.server_ready),
-            ("ModelReady", "health", self.model_ready),
-            ("ServerMetadata", "metadata", self.server_metadata),
-            ("ModelMetadata", "metadata", self.model_metadata),
-            ("ModelConfig", "model-config", self.model_config),
-            ("ModelStatistics", "statistics", self.model_statistics),
+        for method, operation, answer, about in (
+            ("ServerLive", "health", self.server_live, About.SERVER),
+            ("ServerReady", "health", self.server_ready, About.SERVER),
+            ("ModelReady", "health", self.model_ready, About.SERVER),
+            ("ServerMetadata", "metadata", self.server_metadata, About.SERVER),
+            ("ModelMetadata", "metadata", self.model_metadata, About.HANDLER),
+            ("ModelConfig", "model-config", self.model_config, About.HANDLER),
+            ("ModelStatistics", "statistics", self.model_statistics, About.HANDLER),
         ):
             if not only or method in only:
-                handler = _answering(message(f"{method}Request"), answer)
-                routes.add(service, method, Shape.UNARY, handler, operation, permit=operation != "health")
+                handler = _answering(message(f"{method}Request"), answer, about)
+                permit = operation != "health"
+                routes.add(service, method, Shape.UNARY, handler, operation, permit=permit, about=about)
         if not only or "ModelInfer" in only:
-            routes.add(service, "ModelInfer", Shape.UNARY, self.model_infer, "inference")
+            routes.add(service, "ModelInfer", Shape.UNARY, self.model_infer, "inference", about=About.HANDLER)
         if only:
             return
-        routes.add(service, "ModelStreamInfer", Shape.BIDI, self.model_stream_infer, "inference")
+        stream = self.model_stream_infer
+        routes.add(service, "ModelStreamInfer", Shape.BIDI, stream, "inference", about=About.HANDLER)
         for method, (operation, text) in _NOT_OFFERED.items():
             routes.add(service, method, Shape.UNARY, partial(_refuse, text), operation)
 
@@ -106,6 +109,7 @@ class Grpc:
 
     def decode(self, parsed: grpc_codec.Parsed, call: Call) -> tuple[Model, grpc_codec.Asked]:
         """The model that a request is for, and what it asks. Raises DragomanError; the request is counted then."""
+        call.caller.check(parsed.head.model_name)
         model = self._find(parsed.head.model_name, parsed.head.model_version, call.header)
         deadline = call.deadline
         try:
@@ -192,11 +196,14 @@ def submit(model: Model, asked: grpc_codec.Asked, reply: Reply) -> Ticket | None
         raise InvalidInput(tag_of(asked.request.id) + error.message) from None
 
 
-def _answering(kind: Any, answer: Answer) -> Handler:
-    """A handler out of what makes one message of another."""
+def _answering(kind: Any, answer: Answer, about: About) -> Handler:
+    """A handler out of what makes one message of another. Where a message is about a model, ``name`` says which."""
 
     def handle(call: Call) -> None:
-        call.respond(answer(grpc_codec.decode(kind, call.message)).SerializeToString())
+        request = grpc_codec.decode(kind, call.message)
+        if about is About.HANDLER:
+            call.caller.check(request.name)
+        call.respond(answer(request).SerializeToString())
 
     return handle
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from dragoman.engine.control import Controls
 from dragoman.protocols.kserve_v2 import grpc_codec, repository
 from dragoman.protocols.kserve_v2.messages import SERVICE, message
+from dragoman.transport.auth import About
 from dragoman.transport.grpc.call import Call, Handler, Shape
 from dragoman.transport.grpc.routes import Routes
 from dragoman.transport.grpc.status import fail_unexpected
@@ -27,13 +28,13 @@ class RepositoryGrpc:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add_services(self, routes: Routes) -> None:
-        for method, answer in (
-            ("RepositoryIndex", self.index),
-            ("RepositoryModelLoad", self.load),
-            ("RepositoryModelUnload", self.unload),
+        for method, answer, operation, about in (
+            ("RepositoryIndex", self.index, "model-index", About.MODELS),
+            ("RepositoryModelLoad", self.load, OPERATION, About.HANDLER),
+            ("RepositoryModelUnload", self.unload, OPERATION, About.HANDLER),
         ):
             handler = self._answering(message(f"{method}Request"), answer)
-            routes.add(SERVICE, method, Shape.UNARY, handler, OPERATION)
+            routes.add(SERVICE, method, Shape.UNARY, handler, operation, about=about)
 
     async def index(self, call: Call, request: Any) -> Any:
         """Every version in the repository; ``ready`` leaves out those that can't answer."""
@@ -45,6 +46,7 @@ class RepositoryGrpc:
 
     async def load(self, call: Call, request: Any) -> Any:
         """Load a model, or load it again: as it is in the repository, or with another configuration or other files."""
+        call.caller.check(request.model_name)
         overrides = repository.read_load(_parameters(request), _read)
         name = _name(request)
         await repository.load(self._control, name, overrides, _who(call))
@@ -52,6 +54,7 @@ class RepositoryGrpc:
 
     async def unload(self, call: Call, request: Any) -> Any:
         """Unload a model: what it has accepted is still answered."""
+        call.caller.check(request.model_name)
         dependents = repository.read_unload(_parameters(request))
         name = _name(request)
         await repository.unload(self._control, name, dependents, _who(call))
@@ -98,4 +101,4 @@ def _read(name: str, value: Any, kind: type) -> Any:
 
 def _who(call: Call) -> str:
     """Who wants it, for the log and for whoever asks later."""
-    return call.peer
+    return f"{call.caller.name} from {call.peer}" if call.caller.name else call.peer

@@ -43,6 +43,7 @@ class InferStream:
         self._asking = False
         self._complete = False  # the client has sent its last request
         self._over = False
+        self._counted = False
         call.on_cancel = self._stop
         call.on_sent = self.ask
 
@@ -53,6 +54,12 @@ class InferStream:
         if len(self._open) < MOST and self.call.unsent < UNREAD:
             self._asking = True
             self.call.receive(self._take)
+
+    def count(self) -> None:
+        """One more request; the first has been counted when the call was let in. Raises DragomanError."""
+        if self._counted:
+            self.call.caller.spend()
+        self._counted = True
 
     def send(self, pieces: grpc_codec.Pieces) -> None:
         """A part that has no order to keep but that of its own answer."""
@@ -130,6 +137,7 @@ class Turn:
     def begin(self, message: bytes) -> None:
         """Submit the request; what is wrong with it is its answer."""
         try:
+            self._stream.count()
             parsed = grpc_codec.parse_infer(message)
             self._id = parsed.head.id
             self._model, self._asked = self._stream.decode(parsed, self._stream.call)

@@ -9,6 +9,7 @@ from dragoman.engine.registry import Headers
 from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
 from dragoman.scheduling.scheduler import Outcome, Ticket
+from dragoman.transport.auth import About
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import respond_error
@@ -28,12 +29,14 @@ class Http:
     def add_routes(self, router: Router) -> None:
         router.add(("GET",), "/v2/health/live", self.live, permit=False, operation="health")
         router.add(("GET",), "/v2/health/ready", self.ready, permit=False, operation="health")
-        router.add(("GET",), "/v2", self.server_metadata, operation="metadata")
+        router.add(("GET",), "/v2", self.server_metadata, operation="metadata", about=About.SERVER)
         for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
-            router.add(("GET",), model, self.model_metadata, operation="metadata")
-            router.add(("GET",), f"{model}/ready", self.model_ready, permit=False, operation="health")
-            router.add(("GET",), f"{model}/config", self.model_config, operation="model-config")
-            router.add(("POST",), f"{model}/infer", self.infer, operation="inference")
+            router.add(("GET",), model, self.model_metadata, operation="metadata", about=0)
+            router.add(
+                ("GET",), f"{model}/ready", self.model_ready, permit=False, operation="health", about=0
+            )
+            router.add(("GET",), f"{model}/config", self.model_config, operation="model-config", about=0)
+            router.add(("POST",), f"{model}/infer", self.infer, operation="inference", about=0)
 
     def infer(self, http: HttpRequest) -> None:
         """One inference: the answer is written when the model has it, perhaps before this returns."""

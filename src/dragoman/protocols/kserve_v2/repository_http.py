@@ -25,7 +25,7 @@ class RepositoryHttp:
 
     def add_routes(self, router: Router) -> None:
         for path in ("/v2/repository", "/v2/repository/{}"):  # there is one, whatever it is called
-            router.add("POST", f"{path}/index", self.index, operation=OPERATION)
+            router.add("POST", f"{path}/index", self.index, operation="model-index")
         for action, handler in (("load", self.load), ("unload", self.unload)):
             router.add(
                 "POST",
@@ -33,9 +33,12 @@ class RepositoryHttp:
                 handler,
                 guard=self._guard,
                 operation=OPERATION,
+                about=0,
             )
             named = f"/v2/repository/{{}}/models/{{}}/{action}"
-            router.add("POST", named, self.in_named_repository, guard=self._guard, operation=OPERATION)
+            router.add(
+                "POST", named, self.in_named_repository, guard=self._guard, operation=OPERATION, about=1
+            )
 
     def index(self, http: HttpRequest) -> None:
         """Every version in the repository; ``{"ready": true}`` leaves out those that can't answer."""
@@ -83,4 +86,5 @@ async def _answered(http: HttpRequest, answering: Coroutine[Any, Any, None]) -> 
 
 def _who(http: HttpRequest) -> str:
     """Who wants it, for the log and for whoever asks later."""
-    return http.client[0] if http.client is not None else "a local client"
+    where = http.client[0] if http.client is not None else "a local client"
+    return f"{http.caller.name} from {where}" if http.caller.name else where

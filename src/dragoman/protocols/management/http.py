@@ -24,6 +24,7 @@ from dragoman.engine.manager import Manager
 from dragoman.engine.operations import Operation, Operations
 from dragoman.errors import DragomanError, NotFound
 from dragoman.protocols.management import codec
+from dragoman.transport.auth import About
 from dragoman.transport.request import Guard, HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import STATUS, error_body, error_headers, respond_error, respond_failure
@@ -57,7 +58,9 @@ class Http:
             ("GET", "/management/operations", self.operations),
             ("GET", "/management/operations/{}", self.operation),
         ):
-            router.add(method, pattern, handler, permit=False, guard=guard, operation="management")
+            operation = "inspection" if method == "GET" else "management"
+            about = 0 if pattern.startswith("/management/models/") else About.MODELS
+            router.add(method, pattern, handler, permit=False, guard=guard, operation=operation, about=about)
 
     # Look.
 
@@ -214,4 +217,5 @@ class Http:
 
 def _who(http: HttpRequest) -> str:
     """Whose change it is, for the history."""
-    return f"management from {http.client[0]}" if http.client else "management"
+    who = http.caller.name or "management"
+    return f"{who} from {http.client[0]}" if http.client else who

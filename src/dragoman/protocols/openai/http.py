@@ -19,6 +19,7 @@ from dragoman.protocols.openai.answering import DIALECT, Answering
 from dragoman.protocols.openai.errors import Failure, describe
 from dragoman.protocols.openai.serving import Operation, Serving, Target
 from dragoman.tensors import dump_json
+from dragoman.transport.auth import About
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
 
@@ -51,10 +52,11 @@ class Http:
                 ("/v1/embeddings", self.embeddings),
                 ("/v1/rerank", self.rerank),
             ):
-                router.add("POST", start + path, handler, operation="inference")
+                router.add("POST", start + path, handler, operation="inference", about=About.HANDLER)
         if prefix:
-            router.add("GET", f"{prefix}/v1/models", self.models, operation="metadata")
-            router.add("GET", f"{prefix}/v1/models/{{}}", self.model, permit=False, operation="health")
+            router.add("GET", f"{prefix}/v1/models", self.models, operation="metadata", about=About.HANDLER)
+            one = f"{prefix}/v1/models/{{}}"
+            router.add("GET", one, self.model, permit=False, operation="health", about=0)
 
     def completions(self, http: HttpRequest) -> None:
         self._ask(http, serving.COMPLETIONS)
@@ -70,7 +72,8 @@ class Http:
 
     def models(self, http: HttpRequest) -> None:
         created = int(self._engine.stats.started)
-        http.respond(200, codec.encode_models([(name, created) for name in self._served.names()]))
+        names = filter(http.caller.allows, self._served.names())
+        http.respond(200, codec.encode_models([(name, created) for name in names]))
 
     def model(self, http: HttpRequest) -> None:
         """A line of the list, if the model says that it is well."""
@@ -86,6 +89,7 @@ class Http:
         target: Target | None = None
         try:
             document, name = codec.decode_document(http.body, self._limits.json_depth)
+            http.caller.check(name)
             target = self._served.find(name)
             target.check(operation)
             request = codec.decode_request(document, operation.request)

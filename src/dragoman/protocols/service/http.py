@@ -42,8 +42,8 @@ class Http:
         router.add("GET", f"/{documents.ASSETS}/{{}}", self.asset, permit=False, operation="pages")
         router.add("GET", "/services", self.index, operation="metadata")
         for path in ("/services/{}", "/services/{}/"):
-            router.add("GET", path, self.named, operation="inference")
-        router.add(METHODS, "/services/{}/{*}", self.named, operation="inference")
+            router.add("GET", path, self.named, operation="inference", about=0)
+        router.add(METHODS, "/services/{}/{*}", self.named, operation="inference", about=0)
         router.fallback(self.anything, streaming=False, guard=self._guarding(guard))
         self._taken = lambda method, path: bool(router.find(method, path)[0].pattern)
 
@@ -118,6 +118,7 @@ class Http:
 
     def document(self, name: str, prefix: str) -> Handler:
         def document(http: HttpRequest) -> None:
+            http.caller.check(name)
             said = self._engine.find(name).description or {}
             servers = {"servers": [{"url": prefix}]} if prefix else {}
             http.respond(200, dump_json({**said["openapi"], **servers}), compress=True)
@@ -126,6 +127,7 @@ class Http:
 
     def page(self, name: str, kind: str) -> Handler:
         def page(http: HttpRequest) -> None:
+            http.caller.check(name)
             said = self._engine.find(name).description or {}
             body = documents.page(kind, said["title"], http.path)
             headers = (("Content-Security-Policy", documents.POLICY),)
@@ -186,6 +188,7 @@ class Http:
             http.on_disconnect = exchange.lost
 
     def _find(self, name: str, http: HttpRequest) -> Model:
+        http.caller.check(name)
         model = self._engine.find(name, "", http.header)
         if model.description is None or model.description.get("kind") != KIND:
             raise NotFound(f"version {model.version} of {name!r} is no service")

@@ -45,6 +45,7 @@ _KINDS: Final[dict[Code, tuple[int, str]]] = {
     Code.CONFLICT: (409, "ConflictStatusException"),
     Code.TOO_LARGE: (413, "BadRequestException"),
     Code.UNSUPPORTED: (405, "MethodNotAllowedException"),
+    Code.RATE_LIMITED: (429, "ServiceUnavailableException"),
     Code.OVERLOADED: (503, "ServiceUnavailableException"),
     Code.NOT_READY: (503, "ServiceUnavailableException"),
     Code.DEADLINE_EXCEEDED: (504, "RequestTimeoutException"),

@@ -19,6 +19,7 @@ from dragoman.protocols.torchserve import codec, errors, openapi
 from dragoman.protocols.torchserve.finding import find
 from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.answer import lines_of
+from dragoman.transport.auth import About
 from dragoman.transport.request import Guard, Handler, Header, HttpRequest
 from dragoman.transport.router import Router
 from dragoman.transport.status import REASONS
@@ -80,20 +81,24 @@ class Http:
             methods: Iterable[str] = METHODS,
             permit: bool = True,
             operation: str = "inference",
+            about: int | About = 0,
         ) -> None:
             answered, seen = self._answering(handler), self._guard
-            router.add(methods, pattern, answered, permit=permit, guard=seen, operation=operation)
+            router.add(
+                methods, pattern, answered, permit=permit, guard=seen, operation=operation, about=about
+            )
 
         for method, pattern in (("OPTIONS", "/"), ("GET", "/api-description")):
             router.add(method, pattern, self.api_description, permit=False, operation="pages")
-        add("/ping", self.ping, permit=False, operation="health")
+        add("/ping", self.ping, permit=False, operation="health", about=About.SERVER)
         add("/predictions/{*}", self.predictions)
         add("/explanations/{*}", self.explanations)
-        add("/invocations", self.invocations)
+        add("/invocations", self.invocations, about=About.HANDLER)
         add("/models/{}/invoke", self.invoke)
         if not profile:
             return
-        add("/", self.no_method, methods=[method for method in METHODS if method != "OPTIONS"])
+        others = [method for method in METHODS if method != "OPTIONS"]
+        add("/", self.no_method, methods=others, about=About.SERVER)
         add("/v1/models/{}:predict", self.kserve_predict)
         add("/v1/models/{}:explain", self.kserve_explain)
         add("/v2/models/{}/infer", self.kserve_predict)
@@ -101,9 +106,9 @@ class Http:
         add("/{}/predict", self.legacy_predict)
         add("/{}/{}/predict", self.legacy_predict)
         if self._oip:
-            add("/v2", self.metadata, permit=False, operation="metadata")
-            add("/v2/health/live", self.live, permit=False, operation="health")
-            add("/v2/health/ready", self.ready, permit=False, operation="health")
+            add("/v2", self.metadata, permit=False, operation="metadata", about=About.SERVER)
+            add("/v2/health/live", self.live, permit=False, operation="health", about=About.SERVER)
+            add("/v2/health/ready", self.ready, permit=False, operation="health", about=About.SERVER)
             add("/v2/models/{}/versions/{*}", self.no_versions, permit=False)
         router.fallback(self._answering(self.nothing), streaming=False, guard=self._guard)
 
@@ -145,6 +150,7 @@ class Http:
                 name = names[0]
             else:
                 raise InvalidInput("Parameter model_name is required.")
+            http.caller.check(name)
         except DragomanError as error:
             self._engine.refuse(DIALECT, error)
             raise

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
 from typing import Protocol
 
+from dragoman.transport.auth import Caller
 from dragoman.transport.request import Buffer
 
 #: A message's bytes, in one piece or in several that follow each other.
@@ -52,6 +53,8 @@ class Call(Protocol):
     deadline: float | None  #: when the client's patience ends, on the same clock
     on_cancel: Callable[[], None] | None  #: called once if nobody waits any more before the call has ended
     on_sent: Callable[[], None] | None  #: called whenever all that was sent is on its way
+    on_end: Callable[[Status], None] | None  #: called once with its status, when the call is over
+    caller: Caller  #: who asks; set by the guard that has found it out
     trailing: Sequence[tuple[str, str]]  #: metadata that goes with the call's end; names in lower case
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grpc._cython import cygrpc
 
+from dragoman.transport.auth import ANYBODY, Caller
 from dragoman.transport.grpc.call import Message, Shape, Status
 from dragoman.transport.grpc.routes import Route
 from dragoman.transport.grpc.status import fail_unexpected
@@ -36,9 +37,8 @@ class Exchange:
 
     __slots__ = (
         "_begun", "_core", "_deliver", "_details", "_last", "_metadata", "_progress", "_queue", "_route", "_server",
-        "_state", "_stopping", "_writing",
-        "arrived", "deadline", "message", "on_cancel", "on_sent", "permitted", "received", "sent", "status", "trailing",
-        "unsent",
+        "_state", "_stopping", "_writing", "arrived", "caller", "deadline", "message", "on_cancel", "on_end",
+        "on_sent", "permitted", "received", "sent", "status", "trailing", "unsent",
     )  # fmt: skip
 
     def __init__(self, server: "GrpcServer", event: Any, route: Route) -> None:
@@ -62,6 +62,8 @@ class Exchange:
         self.on_cancel: Callable[[], None] | None = None
         self.on_sent: Callable[[], None] | None = None
         self.trailing: Sequence[tuple[str, str]] = ()
+        self.on_end: Callable[[Status], None] | None = None
+        self.caller: Caller = ANYBODY
         left = event.call_details.deadline - time.time()  # the core's clock is the wall's
         self.deadline = self.arrived + left if left < 1e9 else None
 
@@ -223,6 +225,8 @@ class Exchange:
         self._server.closed(self)
         if gone and self.on_cancel is not None:
             self.on_cancel()
+        if self.on_end is not None:
+            self.on_end(self.status)
 
     def _handle(self) -> None:
         try:

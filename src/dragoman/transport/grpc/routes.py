@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dragoman.transport.auth import OPERATIONS
+from dragoman.transport.auth import OPERATIONS, About
 from dragoman.transport.grpc.call import Handler, Shape
 
 
@@ -11,8 +11,8 @@ from dragoman.transport.grpc.call import Handler, Shape
 class Route:
     """A method and who answers it.
 
-    ``operation`` is what a client does with it, which decides whether it may. A method without ``permit`` answers
-    when the server is full, too, and is no reason for it to go on when it stops.
+    ``operation`` is what a client does with it, and ``about`` what it says of models, which decide whether it may. A
+    method without ``permit`` answers when the server is full, too, and is no reason for it to go on when it stops.
     """
 
     service: str
@@ -21,6 +21,7 @@ class Route:
     handler: Handler
     operation: str
     permit: bool = True
+    about: About = About.MODELS
 
     @property
     def path(self) -> str:
@@ -45,13 +46,14 @@ class Routes:
         operation: str,
         *,
         permit: bool = True,
+        about: About = About.MODELS,
     ) -> None:
         """Answer ``/service/method``. Raises ValueError if somebody does already, or for an unknown operation."""
         if operation not in OPERATIONS:
             raise ValueError(f"/{service}/{method} has the unknown operation {operation!r}")
         if operation in self._taps:
             handler = self._taps[operation](handler)
-        route = Route(service, method, shape, handler, operation, permit)
+        route = Route(service, method, shape, handler, operation, permit, about)
         if self._routes.setdefault(route.path.encode(), route) is not route:
             raise ValueError(f"{route.path} has a handler already")
 

@@ -17,6 +17,7 @@ STATUS: Final[dict[Code, Status]] = {
     Code.CONFLICT: Status.ABORTED,
     Code.TOO_LARGE: Status.RESOURCE_EXHAUSTED,
     Code.UNSUPPORTED: Status.UNIMPLEMENTED,
+    Code.RATE_LIMITED: Status.RESOURCE_EXHAUSTED,
     # Where to come back helps: clients and load balancers retry this one, and not RESOURCE_EXHAUSTED.
     Code.OVERLOADED: Status.UNAVAILABLE,
     Code.NOT_READY: Status.UNAVAILABLE,

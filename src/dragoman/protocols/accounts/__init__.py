@@ -1,0 +1,1 @@
+"""Users, keys, logins and the audit over REST."""
