@@ -125,6 +125,7 @@ class App:
         kept = settings.payloads
         self._payloads = PayloadLog(kept) if kept.url or kept.file else None
         self._built = False
+        self._scrapes: set[asyncio.Task[None]] = set()
 
     @classmethod
     def serving(cls, targets: Sequence[str], settings: Settings, siblings: Siblings | None = None) -> "App":
@@ -237,8 +238,6 @@ class App:
             await asyncio.to_thread(self._state.close)
 
     async def _stop_serving(self) -> None:
-        if not self._built:  # the settings make no sense: nothing was started
-            return
         self.engine.stop()
         grace = self.settings.server.grace
         await self.control.stop()

@@ -79,10 +79,12 @@ class Router:
         permit: bool = True,
         guard: Guard | None = None,
         operation: str = "",
+        tapped: bool = True,
     ) -> None:
         """Serves ``pattern``, in which each ``{}`` matches a part of one segment: anything but a slash.
 
-        A last segment ``{*}`` matches the rest of the path, which is not empty and may have slashes.
+        A last segment ``{*}`` matches the rest of the path, which is not empty and may have slashes. A route that is
+        not ``tapped`` passes on what another one will see.
         """
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         if not pattern.startswith("/") or not names:
@@ -91,7 +93,7 @@ class Router:
             if operation not in OPERATIONS:
                 raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
             guard = _both(self._guards.get(operation), guard)
-        if operation in self.taps:
+        if tapped and operation in self.taps:
             handler = self.taps[operation](handler)
         route = Route(names, pattern, handler, streaming, permit, guard, operation)
         same = self._by_pattern.setdefault(pattern, [])
