@@ -111,6 +111,7 @@ def test_every_wire_finds_what_another_has_asked(client):
 
 @pytest.mark.parametrize("parameters", [{}, {"k": 1}, {"k": 2}, {"k": "1"}, {"k": True}])
 def test_other_parameters_are_another_question(client, parameters):
+    # row: cache-parameters
     ask(client, [1], "Told", parameters={"k": 7})
     ask(client, [1], "Told", parameters=parameters)
     ask(client, [1], "Told", parameters=parameters)
