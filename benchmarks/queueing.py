@@ -77,18 +77,6 @@ def simulate(way: str, replicas: int, load: float, service: Draw, requests: int,
         run.arrive(came, service(run.chance))
     run.finish_until(inf)
     return _summary(run.total, run.waits, run.worked / (run.now * replicas))
-    chance = random.Random(seed)
-    choose = _chooser(way, replicas, chance)
-    pool = [_Replica(deque()) for _ in range(1 if way == "shared queue" else replicas)]
-    free = replicas  # of a shared queue
-    events: list[
-        tuple[float, int, int, float]
-    ] = []  # when, a serial number, whose, and when that request came
-    total, waits, worked = [], [], 0.0
-    now = 0.0
-    serial = 0
-    left = requests
-    arrival = chance.expovariate(load * replicas)
 
 
 class _Run:

@@ -125,7 +125,6 @@ class App:
         kept = settings.payloads
         self._payloads = PayloadLog(kept) if kept.url or kept.file else None
         self._built = False
-        self._scrapes: set[asyncio.Task[None]] = set()
 
     @classmethod
     def serving(cls, targets: Sequence[str], settings: Settings, siblings: Siblings | None = None) -> "App":
