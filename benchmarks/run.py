@@ -31,6 +31,7 @@ from cases import ADD, CASES, HERE, Case, floor, model_folder, server, small_onn
 from measuring import Options, Table, measure
 from processes import Server, cores, free_port
 from program import program
+from stored import stored
 
 _PACKAGES: Final = ("dragoman", "uvloop", "httptools", "orjson", "numpy")
 _READY: Final = "/readyz"
@@ -218,6 +219,7 @@ _OTHERS: Final[dict[str, Callable[[Options], Table]]] = {
     "rooms": in_rooms,
     "border": border,
     "grpc": calls,
+    "stored": stored,
     "kserve": program,
     "torchserve": torchserve.torchserve,
     "torchserve-start": torchserve.torchserve_start,

@@ -255,8 +255,6 @@ class App:
             await self.access.stop()
 
     async def _stop_serving(self) -> None:
-        if not self._built:  # the settings make no sense: nothing was started
-            return
         self.engine.stop()
         grace = self.settings.server.grace
         await self.control.stop()

@@ -191,8 +191,20 @@ class JobStats:
     accepted: int = 0
     running: int = 0
     begun: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    webhooks: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=lambda: Counter(done=0, failed=0, cancelled=0))
+    webhooks: Counter[str] = field(default_factory=lambda: Counter(told=0, failed=0, given_up=0))
+
+    def snapshot(self) -> dict[str, Any]:
+        counts = {"accepted": self.accepted, "running": self.running, "begun": self.begun}
+        return {**counts, "ended": dict(self.ended), "webhooks": dict(self.webhooks)}
+
+    def add(self, snapshot: dict[str, Any]) -> None:
+        """Take in another process's snapshot."""
+        self.accepted += snapshot["accepted"]
+        self.running += snapshot["running"]
+        self.begun += snapshot["begun"]
+        self.ended.update(snapshot["ended"])
+        self.webhooks.update(snapshot["webhooks"])
 
 
 class Stats:
@@ -226,7 +238,7 @@ class Stats:
             "refused": [[dialect, code, n] for (dialect, code), n in self.refused.items()],
             "payloads": dict(self.payloads),
             "cache": asdict(self.cache),
-            "jobs": asdict(self.jobs),
+            "jobs": self.jobs.snapshot(),
         }
 
     def add(self, snapshot: dict[str, Any]) -> None:
@@ -236,8 +248,6 @@ class Stats:
         for dialect, code, n in snapshot["refused"]:
             self.refused[dialect, code] += n
         self.payloads.update(snapshot["payloads"])
-        for mine, theirs in ((self.cache, snapshot["cache"]), (self.jobs, snapshot["jobs"])):
-            for name, value in theirs.items():
-                setattr(
-                    mine, name, getattr(mine, name) + (Counter(value) if isinstance(value, dict) else value)
-                )
+        self.jobs.add(snapshot["jobs"])
+        for name, number in snapshot["cache"].items():
+            setattr(self.cache, name, getattr(self.cache, name) + number)

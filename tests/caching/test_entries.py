@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dragoman.caching.entries import choose, decode_entry, encode_entry, join_rows, own, split_rows
@@ -33,6 +33,7 @@ def test_an_answer_comes_back_as_it_was_but_for_its_id():
     assert after.id == ""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 3))
 @example(b"", 0, 0)
 def test_odd_bytes_are_no_entry_and_nothing_worse(junk, place, how):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -66,6 +66,7 @@ def over_grpc(inputs):
     return grpc_codec.decode_infer(parsed, "m", "1", signature_of(inputs)).request.inputs
 
 
+@settings(deadline=None)
 @given(tensors("a"), tensors("b"))
 def test_one_input_has_one_key_on_every_wire(a, b):
     key = input_key((a, b))
@@ -77,12 +78,14 @@ def test_one_input_has_one_key_on_every_wire(a, b):
         assert input_key(wire((b, a))) == key
 
 
+@settings(deadline=None)
 @given(tensors("a"), tensors("a"))
 def test_two_inputs_have_two_keys(a, b):
     same = a.datatype == b.datatype and a.shape == b.shape and bytes(encode_raw(a)) == bytes(encode_raw(b))
     assert (input_key((a,)) == input_key((b,))) is same
 
 
+@settings(deadline=None)
 @given(tensors("a"))
 def test_how_an_array_lies_in_memory_plays_no_part(a):
     key = input_key((a,))
@@ -93,6 +96,7 @@ def test_how_an_array_lies_in_memory_plays_no_part(a):
         assert input_key((Tensor("a", a.datatype, swapped),)) == key
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_row_s_key_is_that_of_the_row_alone(data):
     rows = data.draw(st.integers(1, 4))

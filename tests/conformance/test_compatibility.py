@@ -19,6 +19,7 @@ NAMED = [
         *Path(__file__).parent.glob("grpc/test_*.py"),
         *Path(__file__).parent.glob("kserve_api/test_*.py"),
         Path(__file__).parents[1] / "test_grpc_bombs.py",
+        *Path(__file__).parents[1].glob("caching/test_*.py"),
         *Path(__file__).parents[1].glob("protocols/openai/test_*.py"),
     )
     for names in re.findall(r"^ +# row: (.+)$", path.read_text("utf-8"), re.MULTILINE)

@@ -1,8 +1,10 @@
+import json
 from pathlib import Path
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
+from dragoman.config import ModelSettings, Settings
 from dragoman.metrics.prometheus import METRICS
 from dragoman.stats import OK, Stats
 from dragoman.testing import TestClient
@@ -95,7 +97,7 @@ def test_every_reason_for_which_a_worker_may_end_is_there_from_the_beginning():
 
 def test_every_metric_is_scraped_and_documented():
     text = DOCS.read_text()
-    with TestClient(Double) as client:
+    with TestClient(Double, settings=Settings(models=ModelSettings(response_cache=True))) as client:
         client.infer("Double", {"x": np.ones((1, 1), np.float32)})
         client.post("/v2/models/nobody/infer", {"inputs": []})
         names = {name for name, _ in scrape(client)}
@@ -112,3 +114,17 @@ def test_every_metric_is_scraped_and_documented():
         if line.startswith("| `dragoman_")
     }
     assert documented == {name for name, *_ in METRICS}
+
+
+def test_what_several_processes_count_of_caches_and_jobs_adds_up():
+    one, both = Stats(), Stats()
+    one.of("m", "1").looked("cache", "hit", 0.5)
+    one.cache.entries, one.jobs.accepted = 3, 2
+    one.jobs.ended["done"] += 1
+    one.jobs.webhooks["told"] += 1
+    for _ in range(2):
+        both.add(json.loads(json.dumps(one.snapshot())))
+    assert both.of("m", "1").lookups["cache", "hit"] == 2
+    assert both.of("m", "1").lookup_seconds["cache", "hit"] == 1.0
+    assert (both.cache.entries, both.jobs.accepted) == (6, 4)
+    assert (both.jobs.ended["done"], both.jobs.webhooks["told"]) == (2, 2)

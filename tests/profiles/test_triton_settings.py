@@ -61,6 +61,13 @@ HONOURED = [
     ("--grpc-http2-max-ping-strikes=5", setting("grpc.max_ping_strikes"), 5),
     ("--grpc-max-connection-age=60000", setting("grpc.connection_age"), 60),
     ("--grpc-max-connection-age-grace=1", setting("grpc.connection_age_grace"), 0.001),
+    ("--cache-config=local,size=1000", setting("cache.size"), 1000),
+    ("--cache-config=local,size=1000", setting("cache.redis"), ""),
+    ("--response-cache-byte-size=1000", setting("cache.size"), 1000),
+    ("--cache-config=redis,host=h --cache-config redis,port=7 --cache-config=redis,password=p@s",
+     setting("cache.redis"), "redis://:p%40s@h:7"),
+    ("--cache-config=redis,host=h --cache-config=redis,tls_enabled=true", setting("cache.redis"), "rediss://h:6379"),
+    ("--cache-config=redis,host=h", setting("cache.size"), 0),
     ("--allow-metrics=false", lambda said: said.metrics, None),
     ("--http-address=0.0.0.0", lambda said: said.metrics, Listen("0.0.0.0", 8002)),
     ("--metrics-address=10.0.0.1 --metrics-port=1", lambda said: said.metrics, Listen("10.0.0.1", 1)),
@@ -85,6 +92,7 @@ def test_without_flags_the_ports_are_triton_s_and_the_rest_is_ours():
     assert (said.warnings, said.notes, said.strict) == ((), (), True)
     assert said.settings.server.control == "none"
     usual = Settings()
+    assert (said.settings.cache.size, said.settings.cache.redis) == (0, "")
     assert said.settings.limits == usual.limits
     assert said.settings.grpc == usual.grpc
     assert said.settings.server.grace == usual.server.grace
@@ -120,6 +128,11 @@ WRONG = [
     ("--model-control-mode=sometimes", "must be one of none, poll, explicit, got 'sometimes'"),
     ("--repository-poll-secs=0", "--repository-poll-secs must be a whole number from 1 on, got '0'"),
     ("--model-control-mode=explicit --load-model=* --load-model=a", "can't go with another --load-model"),
+    ("--cache-config=local", "must be like local,size=1048576 or redis,host=localhost, got 'local'"),
+    ("--cache-config=disk,size=1", "must be like local,size=1048576"),
+    ("--cache-config=local,size=big", "the cache's size must be a whole number of bytes, got 'big'"),
+    ("--cache-config=redis,port=1", "--cache-config=redis needs redis,host=..."),
+    ("--cache-config=redis,host=h --cache-config=local,size=9", "there is one cache"),
     ("--grpc-use-ssl=true", "TLS for gRPC needs --grpc-server-cert and --grpc-server-key"),
     ("--grpc-use-ssl-mutual=true --grpc-server-cert=c --grpc-server-key=k", "and --grpc-root-cert"),
     ("--http-restricted-api=health", "--http-restricted-api: expected operations:key=value"),

@@ -54,6 +54,9 @@ class Recall:
         self.stored = stored
         self.stats = stats
         self._forget = forget
+        for where, kept in ((CACHE, caches), (PREDICTIONS, stored)):
+            if kept:
+                stats.lookups.update({(where, outcome): 0 for outcome in (HIT, MISS, FAILED)})
         self._looking = 0
         self._when_done: Callable[[], None] | None = None
 

@@ -62,7 +62,8 @@ class Jobs:
     def route(self, path: str) -> tuple[Route, tuple[str, ...]]:
         """The route that a job's request would take. Raises InvalidInput for a path where no model is asked."""
         route, params = self._router.find("POST", path)
-        if route.operation != _OPERATION or "POST" not in route.methods or route.pattern.startswith("/jobs"):
+        asks = route.operation == _OPERATION and "POST" in route.methods and not route.streaming
+        if not asks or route.pattern.startswith("/jobs"):
             raise InvalidInput(
                 f"{path!r:.200} is no path at which a model is asked, such as /v2/models/iris/infer"
             )
@@ -126,7 +127,8 @@ class Jobs:
         return self._database
 
     def _check(self, order: Order, size: int) -> None:
-        if not self._engine.registry.knows(order.model):
+        # Where a path names no model, the body does: who reads it says whether there is such a one.
+        if (order.model or order.is_rows) and not self._engine.registry.knows(order.model):
             raise NotFound(f"Request for unknown model: '{order.model}' is not found")
         if not order.is_rows:
             return

@@ -157,8 +157,8 @@ def _lookups(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:
         yield family
     seconds = _family("dragoman_cache_seconds")
     for labels, numbers in models:
-        for key, spent in sorted(numbers.lookup_seconds.items()):
-            seconds.add_metric([*labels, *key], spent)
+        for key in sorted(numbers.lookups):
+            seconds.add_metric([*labels, *key], numbers.lookup_seconds[key])
     yield seconds
 
 

@@ -39,7 +39,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--grpc_port", default=8081, type=int, help="port for gRPC")
     add("--workers", default=1, type=int, help="processes that serve one port together")
     add("--max_threads", default=4, type=int, help="accepted: gRPC calls need no threads here")
-    add("--max_asyncio_workers", default=None, type=int, help="threads for what the program itself runs on some")
+    add(
+        "--max_asyncio_workers",
+        default=None,
+        type=int,
+        help="threads for what the program itself runs on some",
+    )
     add("--enable_grpc", default=True, type=read_bool, help="whether gRPC is served")
     add("--enable_docs_url", default=False, type=read_bool, help="whether /docs describes the server")
     add("--enable_latency_logging", default=True, type=read_bool, help="a line of times for each request")

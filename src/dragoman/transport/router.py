@@ -85,11 +85,13 @@ class Router:
         guard: Guard | None = None,
         operation: str = "",
         about: int | About = About.MODELS,
+        tapped: bool = True,
     ) -> None:
         """Serves ``pattern``, in which each ``{}`` matches a part of one segment: anything but a slash.
 
         A last segment ``{*}`` matches the rest of the path, which is not empty and may have slashes. ``about`` is the
-        place of the one that names a model, from 0; of ``{*}`` its first segment does.
+        place of the one that names a model, from 0; of ``{*}`` its first segment does. A route that is not ``tapped``
+        passes on what another one will see.
         """
         names = (methods,) if isinstance(methods, str) else tuple(methods)
         if not pattern.startswith("/") or not names:
@@ -97,7 +99,7 @@ class Router:
         if self._guards is not None and operation not in OPERATIONS:
             raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
         guard = _both(self.guarding(operation, pattern, about), guard)
-        if operation in self.taps:
+        if tapped and operation in self.taps:
             handler = self.taps[operation](handler)
         route = Route(names, pattern, handler, streaming, permit, guard, operation, about)
         same = self._by_pattern.setdefault(pattern, [])

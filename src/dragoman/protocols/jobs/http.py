@@ -42,7 +42,7 @@ class Http:
             ("GET", "/jobs/{}/result", self.result),
             ("DELETE", "/jobs/{}", self.cancel),
         ):
-            router.add(method, pattern, handler, guard=guard, operation="inference")
+            router.add(method, pattern, handler, guard=guard, operation="inference", tapped=False)
 
     def submit(self, http: HttpRequest) -> None:
         """Accept a job: 202 when it is kept, with its place in Location; 200 for one that has ended already."""
