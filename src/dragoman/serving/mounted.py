@@ -4,6 +4,7 @@ KServe has put the model there before the container starts, a file or a folder's
 """
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from dragoman.serving.parser import make_parser
 MOUNT: Final = "/mnt/models"
 #: Where TorchServe's layout has the archives, below the mount.
 MODEL_STORE: Final = "model-store"
+#: Where an operator says otherwise who may.
+_AUTH: Final = "DRAGOMAN_AUTH__MODE"
 #: Flags that are for programs with models of their own, for transformers, or for another server's threads.
 SILENT: Final = (
     "max_threads",
@@ -63,6 +66,8 @@ def flags_of(given: argparse.Namespace) -> dict[str, Any]:
         "limits.idle_timeout": given.timeout_keep_alive,
         "limits.body_bytes": longest if longest > LimitSettings().body_bytes else None,
         "log.access": bool(given.access_log_format) or None,
+        # As with KServe, whatever is in front of the server asks who may.
+        "auth.mode": None if _AUTH in os.environ else "off",
     }
     return {name: _written(value) for name, value in said.items()}
 
