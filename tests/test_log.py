@@ -230,8 +230,8 @@ def trickled(settings=None, **more):
 def test_lines_that_trickle_are_written_together_and_look_like_all_others():
     stream, logger, trickle = trickled()
     loop = FakeLoop()
-    trickle.write('first "quoted"', loop)
-    trickle.write("second \u202e line\n", loop)
+    trickle.write('first "%s"', "quoted", loop=lambda: loop)
+    trickle.write("second \u202e line 100%\n", loop=lambda: loop)
     assert stream.getvalue() == ""
     assert len(loop.later) == 1
     loop.later[0]()
@@ -253,7 +253,7 @@ def test_lines_that_trickle_go_the_usual_way_where_others_listen():
     listener = Listener()
     logger.addHandler(listener)
     try:
-        trickle.write("told", None)
+        trickle.write("told")
     finally:
         logger.removeHandler(listener)
     assert heard == [("told", "INFO")]
@@ -263,6 +263,6 @@ def test_lines_that_trickle_go_the_usual_way_where_others_listen():
 def test_lines_that_nobody_wants_are_not_kept():
     stream, _, trickle = trickled(level="warning")
     loop = FakeLoop()
-    trickle.write("unwanted", loop)
+    trickle.write("unwanted", loop=lambda: loop)
     assert loop.later == []
     assert stream.getvalue() == ""

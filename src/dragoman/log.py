@@ -16,11 +16,12 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from enum import Enum
 from functools import lru_cache
 from itertools import islice
+from json.encoder import encode_basestring_ascii
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -89,20 +90,23 @@ class Trickle:
     def __init__(self, logger: logging.Logger, level: int = logging.INFO) -> None:
         self._logger = logger
         self._level = level
-        self._waiting: list[tuple[float, str]] = []
+        self._waiting: list[tuple[float, str, tuple[Any, ...]]] = []
         atexit.register(self.flush)
 
-    def write(self, text: str, loop: "asyncio.AbstractEventLoop | None" = None) -> None:
-        """Write a line, if anybody wants it. Without the running ``loop`` at once."""
+    def write(
+        self, text: str, *values: Any, loop: "Callable[[], asyncio.AbstractEventLoop] | None" = None
+    ) -> None:
+        """Write a line, if anybody wants it: ``text % values``. ``loop`` tells the running event loop, if it is asked;
+        without one the line is written at once."""
         if not self._logger.isEnabledFor(self._level):
             return
-        self._waiting.append((time.time(), text))
+        self._waiting.append((time.time(), text, values))
         if len(self._waiting) > 1:
             return
         if loop is None or _only_handler(self._logger) is None:
             self.flush()
         else:
-            loop.call_later(_A_MOMENT, self.flush)
+            loop().call_later(_A_MOMENT, self.flush)
 
     def flush(self) -> None:
         """Write what waits."""
@@ -110,10 +114,13 @@ class Trickle:
         handler = _only_handler(self._logger)
         if handler is not None and isinstance(handler.formatter, JsonFormatter):
             name, level = self._logger.name, logging.getLevelName(self._level).lower()
-            handler.put("".join([_json_line(at, level, text, name) for at, text in waiting]))
+            lines = [
+                _json_line(at, level, text % values if values else text, name) for at, text, values in waiting
+            ]
+            handler.put("".join(lines))
             return
-        for at, text in waiting:
-            record = self._logger.makeRecord(self._logger.name, self._level, __file__, 0, text, (), None)
+        for at, text, values in waiting:
+            record = self._logger.makeRecord(self._logger.name, self._level, __file__, 0, text, values, None)
             record.created, record.msecs = at, at * 1000 % 1000
             self._logger.handle(record)
 
@@ -132,7 +139,7 @@ def _only_handler(logger: logging.Logger) -> "_Handler | None":
 def _json_line(at: float, level: str, text: str, name: str) -> str:
     """What ``JsonFormatter`` makes of a record without fields."""
     clock = f"{_second(int(at))}.{int(at * 1000) % 1000:03}Z"
-    event = json.dumps(_short(text.rstrip()))
+    event = encode_basestring_ascii(_short(text.rstrip()))
     return f'{{"time": "{clock}", "level": "{level}", "event": {event}, "logger": "{name}"}}\n'
 
 

@@ -132,7 +132,8 @@ class KServeRuntime(Runtime):
     async def _answer(self, request: InferRequest, place: int, emit: Emit) -> Outcome:
         payload: Any = None
         try:
-            if not await self._health.wait():
+            health = self._health
+            if not (health.ask() if health.plain else await health.wait()):
                 return NotReady(f"Model with name {self._name} is not ready.")
             parameters = request.parameters
             headers: dict[str, str] = parameters.get("headers") or {}
@@ -211,12 +212,12 @@ class _Health:
 
     def __init__(self, model: BaseKServeModel) -> None:
         self._model = model
-        self._plain = type(model).healthy is BaseKServeModel.healthy
+        self.plain = type(model).healthy is BaseKServeModel.healthy  #: it is an attribute
         self._last = bool(model.ready)
 
     def ask(self) -> bool:
         """The answer now; of a model that has to wait for its own, the last one."""
-        if self._plain:
+        if self.plain:
             return bool(self._model.ready)
         said: Any = self._model.healthy()
         if inspect.iscoroutine(said):
@@ -235,7 +236,7 @@ class _Health:
 
     async def wait(self) -> bool:
         """The answer, however long it takes."""
-        if self._plain:
+        if self.plain:
             return bool(self._model.ready)
         self._last = await is_healthy(self._model)
         return self._last

@@ -124,7 +124,7 @@ class LoopInstance:
     async def _run(self, requests: Sequence[InferRequest], done: Done, emit: Emit) -> None:
         start = time.perf_counter()
         outcomes = await execute_concurrently(self.runtime, requests, emit)
-        self._running.discard(asyncio.current_task())
+        self._running.discard(asyncio.current_task(self._loop))  # to find the loop out takes microseconds
         done(outcomes, time.perf_counter() - start)
 
     def close(self, when_ended: Callable[[], None]) -> None:

@@ -56,9 +56,9 @@ trace_logger = logging.getLogger(KSERVE_TRACE_LOGGER_NAME)
 _times: Final = Trickle(trace_logger)
 
 
-def log_time(text: str) -> None:
-    """A line of the trace, from a coroutine."""
-    _times.write(text, asyncio.get_running_loop())
+def log_time(text: str, *values: Any) -> None:
+    """A line of the trace, ``text % values``, from a coroutine."""
+    _times.write(text, *values, loop=asyncio.get_running_loop)
 
 
 def configure_logging(log_config: dict[str, Any] | str | None = None) -> None:

@@ -8,7 +8,6 @@ Both of KServe's dialects are here; ``dialect`` says where one class can't be bo
 """
 
 import inspect
-import logging
 from collections.abc import Awaitable, Mapping
 from time import perf_counter
 from typing import Any, Final
@@ -19,7 +18,7 @@ from dragoman.compat.kserve.calling import OwnThread, call_hook
 from dragoman.compat.kserve.constants.constants import PredictorProtocol
 from dragoman.compat.kserve.errors import InvalidInput
 from dragoman.compat.kserve.forwarding import append_forwardable_headers
-from dragoman.compat.kserve.logging import log_time, trace_logger
+from dragoman.compat.kserve.logging import log_time
 from dragoman.compat.kserve.metrics import times_of
 from dragoman.compat.kserve.predictor_config import PredictorConfig
 from dragoman.compat.kserve.protocol.infer_type import InferResponse
@@ -222,15 +221,14 @@ def get_latency_ms(start: float, end: float) -> float:
     return round((end - start) * 1000, 9)
 
 
+#: Milliseconds with the digits that KServe tells.
+_LINE: Final = "requestId: %s, preprocess_ms: %.9g, explain_ms: %.9g, predict_ms: %.9g, postprocess_ms: %.9g"
+
+
 def _trace(
     headers: Headers, explains: bool, begun: float, prepared: float, computed: float, finished: float
 ) -> None:
-    if not trace_logger.isEnabledFor(logging.INFO):
-        return
     request_id = headers.get("x-request-id", "N.A.") if headers else "N.A."
-    inner = get_latency_ms(prepared, computed)
-    log_time(
-        f"requestId: {request_id}, preprocess_ms: {get_latency_ms(begun, prepared)}, "
-        f"explain_ms: {inner if explains else 0}, predict_ms: {0 if explains else inner}, "
-        f"postprocess_ms: {get_latency_ms(computed, finished)}"
-    )
+    inner = (computed - prepared) * 1000
+    explained, predicted = (inner, 0.0) if explains else (0.0, inner)
+    log_time(_LINE, request_id, (prepared - begun) * 1000, explained, predicted, (finished - computed) * 1000)

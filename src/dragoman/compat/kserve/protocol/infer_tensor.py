@@ -87,7 +87,7 @@ class InferTensor(TensorData):
         self._form = Form.RAW if binary_data else Form.LIST
         if binary_data:
             if not isinstance(self._parameters, dict):
-                self._parameters = to_http_parameters(self._parameters or {})
+                self._parameters = to_http_parameters(self._parameters) if self._parameters else {}
             self._parameters[SIZE] = size
         elif self._parameters:
             self._parameters.pop(SIZE, None)
