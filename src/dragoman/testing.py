@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from dragoman.app import App, run
+from dragoman.app import App
 from dragoman.config import Settings
 from dragoman.engine.lifecycle import State
 from dragoman.protocols.kserve_v2.client import LENGTH, decode_response, encode_request, infer_path
+from dragoman.running import run
 from dragoman.tensors import datatype_of
 from dragoman.types import Array, Tensor
 

@@ -37,8 +37,9 @@ def check(
     settings = load(config, os.environ, {"log.level": "error"}).settings  # the table tells the rest
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    from dragoman.app import find_models, run
+    from dragoman.app import find_models
     from dragoman.log import configure
+    from dragoman.running import run
 
     configure(settings.log)
     _check_server(settings.server)

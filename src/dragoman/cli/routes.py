@@ -24,9 +24,10 @@ def routes(
     as_json: AsJson = False,
 ) -> None:
     """List every route of a server and every method of its gRPC services; {} stands for a part of the path."""
-    from dragoman.app import App, grpc_routes, run
+    from dragoman.app import App, grpc_routes
     from dragoman.cli import output
     from dragoman.config import Settings
+    from dragoman.running import run
     from dragoman.transport.grpc.installed import installed
 
     app = App(Settings(), ())

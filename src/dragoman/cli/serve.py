@@ -104,8 +104,9 @@ def _serve_again(targets: list[str], folders: list[Path], settings: Settings) ->
 
 
 def _serve(targets: list[str], settings: Settings, strict: bool) -> int:
-    from dragoman.app import App, serve
-    from dragoman.app import run as run_loop
+    from dragoman.app import App
+    from dragoman.running import run as run_loop
+    from dragoman.running import serve
 
     app = App.serving(targets, settings)
 

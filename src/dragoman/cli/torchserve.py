@@ -99,10 +99,10 @@ def _start(given: argparse.Namespace, pid_file: "PidFile") -> int:
 
 
 def _serve(configuration: "Configuration", directory: Path, pid_file: "PidFile", report: Report) -> int:
-    from dragoman.app import run, serve
     from dragoman.log import configure
     from dragoman.profiles.torchserve.launcher import TorchServe, hide_variables
     from dragoman.profiles.torchserve.store import find_models
+    from dragoman.running import run, serve
 
     pid_file.write()
     try:

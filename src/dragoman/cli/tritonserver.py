@@ -41,11 +41,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _serve(configuration: "Configuration") -> int:
-    from dragoman.app import App, serve
-    from dragoman.app import run as run_loop
+    from dragoman.app import App
     from dragoman.cli.serve import present
     from dragoman.log import configure
     from dragoman.profiles.triton.launcher import TritonServer
+    from dragoman.running import run as run_loop
+    from dragoman.running import serve
 
     configure(configuration.settings.log)
     for warning in configuration.warnings:

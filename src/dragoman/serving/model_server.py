@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from dragoman import app as apps
 from dragoman import log as logs
+from dragoman import running
+from dragoman.app import App
 from dragoman.compat.kserve import dialect
 from dragoman.compat.kserve.context import set_predictor_config
 from dragoman.compat.kserve.errors import NoModelReady
@@ -203,7 +204,7 @@ class ModelServer:
         if self.workers > 1 and parent is None:
             code = run_workers(self.settings())
         else:
-            run = asyncio.run if self.event_loop == "asyncio" else apps.run
+            run = asyncio.run if self.event_loop == "asyncio" else running.run
             code = run(self._serve(parent))
         if code:
             sys.exit(code)
@@ -215,7 +216,7 @@ class ModelServer:
         set_predictor_config(self.predictor_config)
         if parent is not None:
             return await serve_as_worker(parent, self._make_app, self._stopping)
-        return await apps.serve(self._make_app(self.settings()), _started, self._stopping)
+        return await running.serve(self._make_app(self.settings()), _started, self._stopping)
 
     def _make_app(self, settings: Settings, family: Family | None = None) -> ServingApp:
         application = globals().get("app")
@@ -260,7 +261,7 @@ def _payloads() -> PayloadSettings:
     return load(None, said, {}).settings.payloads
 
 
-def _started(app: apps.App) -> None:
+def _started(app: App) -> None:
     log.info("serving", extra={"url": app.url, "grpc": app.grpc_address})
 
 

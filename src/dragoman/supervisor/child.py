@@ -14,9 +14,10 @@ from itertools import count
 from typing import Any, Final
 
 from dragoman import log as logs
-from dragoman.app import App, run, serve
+from dragoman.app import App
 from dragoman.config import Settings, sections
 from dragoman.errors import ConfigError
+from dragoman.running import run, serve
 from dragoman.stats import Stats
 from dragoman.supervisor.messages import Channel, Message
 
