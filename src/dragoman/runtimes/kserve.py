@@ -145,25 +145,14 @@ class KServeRuntime(Runtime):
             else:
                 payload = _payload(document)
                 verb = InferenceVerb.EXPLAIN if parameters.get("verb") == "explain" else InferenceVerb.PREDICT
-            result = await self._ask(payload, headers, verb)
-            return await self._encode(request, result, document is not None, place, emit)
+            answer, own = await self._ask(payload, headers, verb)
+            if hasattr(answer, "__anext__"):
+                return await self._stream(request, answer, own, document is not None, place, emit)
+            return self._response(request, answer, own, document is not None)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             return _to_failure(error, payload, request)
-
-    async def _encode(
-        self,
-        request: InferRequest,
-        result: tuple[Any, dict[str, str]],
-        document: bool,
-        place: int,
-        emit: Emit,
-    ) -> Outcome:
-        answer, headers = result
-        if isinstance(answer, AsyncIterator):
-            return await self._stream(request, answer, headers, document, place, emit)
-        return self._response(request, answer, headers, document)
 
     async def _stream(
         self,

@@ -21,7 +21,7 @@ from dragoman.compat.kserve.forwarding import append_forwardable_headers
 from dragoman.compat.kserve.logging import log_time
 from dragoman.compat.kserve.metrics import times_of
 from dragoman.compat.kserve.predictor_config import PredictorConfig
-from dragoman.compat.kserve.protocol.infer_type import InferResponse
+from dragoman.compat.kserve.protocol.infer_type import InferRequest, InferResponse
 
 Headers = Mapping[str, str] | None
 InferReturnValueTypes = dict[str, Any] | InferResponse | list[str]
@@ -162,7 +162,7 @@ class Model(InferenceModel):
 
     def validate(self, payload: Any) -> Any:
         """What is a document must have a list where the protocol has one. Raises InvalidInput."""
-        if isinstance(payload, Mapping):
+        if not isinstance(payload, InferRequest) and isinstance(payload, Mapping):
             wanted = _LISTS.get(self.protocol)
             if wanted is not None and wanted in payload and not isinstance(payload[wanted], list):
                 raise InvalidInput(f'Expected "{wanted}" to be a list')

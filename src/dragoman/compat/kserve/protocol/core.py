@@ -49,13 +49,10 @@ def from_core(request: CoreRequest, *, from_grpc: bool = False, raw: bool = Fals
         None if request.outputs is None else [RequestedOutput(name) for name in request.outputs]
     )
     parameters = {name: value for name, value in request.parameters.items() if name not in NOTES}
-    made.parameters = (
-        to_grpc_parameters(parameters)
-        if from_grpc and parameters
-        else dict(parameters)
-        if parameters
-        else None
-    )
+    if from_grpc and parameters:
+        made.parameters = to_grpc_parameters(parameters)
+    else:
+        made.parameters = parameters or None
     made._is_served = True
     return made
 
