@@ -23,6 +23,7 @@ from dragoman.engine.recollection import Recollection
 from dragoman.errors import ConfigError, NotFound
 from dragoman.jobs.service import Jobs
 from dragoman.metrics.http import Http as Metrics
+from dragoman.monitoring.monitor import Monitor
 from dragoman.payloads import PayloadLog
 from dragoman.protocols.accounts.http import Http as Accounts
 from dragoman.protocols.jobs.http import Http as JobsHttp
@@ -30,6 +31,7 @@ from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
+from dragoman.protocols.log.http import Http as LogHttp
 from dragoman.protocols.management.http import Http as Management
 from dragoman.protocols.openai.http import Http as OpenAI
 from dragoman.protocols.openai.serving import Serving
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dragoman")
 
-#: Seconds that the payload log has at the end.
+#: Seconds that the payload log, and what keeps predictions, have at the end.
 _LAST_PAYLOADS: Final = 5.0
 
 Found = Sequence[ModelSource | Problem]
@@ -150,10 +152,17 @@ class App:
         self.control = self.make_control()
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
+        self._monitor = Monitor(self.engine, self.settings.monitoring)
+        self._monitor.start()
         self._jobs = Jobs(self.engine, self.router, self.settings.jobs, self.settings.predictions)
         gather = None if self._siblings is None else self._siblings.gather
         self._metrics = Metrics(
-            self.engine, lambda: self.in_flight, lambda: self.grpc_port, gather, self.more_metrics
+            self.engine,
+            lambda: self.in_flight,
+            lambda: self.grpc_port,
+            gather,
+            self.more_metrics,
+            self._monitor,
         )
         self._add_routes()
         access = logs.access if self.settings.log.access else None
@@ -263,6 +272,7 @@ class App:
         await self._jobs.close()
         await self.engine.close()
         await self.control.close()
+        await self._monitor.close(_LAST_PAYLOADS)
 
     @property
     def url(self) -> str:
@@ -301,6 +311,7 @@ class App:
         guard = guard_from_browsers(self.settings.server.host)
         RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         JobsHttp(self._jobs, self.engine).add_routes(self.router, guard)
+        LogHttp(self._monitor, self._metrics.gather).add_routes(self.router, guard)
         for path in ("/livez", "/healthz"):
             self.router.add("GET", path, self._live, permit=False, operation="health")
         self.router.add("GET", "/readyz", self._ready, permit=False, operation="health")

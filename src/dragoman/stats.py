@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import repeat
 from typing import Any, Final
 
+from dragoman import windows
 from dragoman.model_metrics import ModelMetrics, Value
 
 OK: Final = "ok"
@@ -89,8 +90,8 @@ class ModelStats:
     """The numbers of one version of one model."""
 
     __slots__ = (
-        "_lists", "answers", "batch", "execute", "exits", "last", "lookup_seconds", "lookups", "metrics", "queue",
-        "running", "total", "waiting",
+        "_elsewhere", "_lists", "answers", "batch", "execute", "exits", "last", "lookup_seconds", "lookups", "metrics",
+        "queue", "running", "total", "waiting", "window",
     )  # fmt: skip
 
     def __init__(self, told: Callable[[Sequence[Value]], None] | None = None) -> None:
@@ -112,6 +113,9 @@ class ModelStats:
         self.running = 0
         self.last = 0.0  #: wall-clock time of the newest execution
         self.metrics = ModelMetrics(told)  #: the model's own
+        #: values of its features lately, by where they lie; where somebody wants to know
+        self.window: windows.Window | None = None
+        self._elsewhere: dict[str, list[int]] = {}  # those of other processes
 
     def executed(self, rows: int, seconds: float) -> None:
         """One execution is over."""
@@ -142,6 +146,18 @@ class ModelStats:
         self.answers[dialect, code] += 1
         self.total.observe(seconds)
 
+    def see(self, counts: windows.Counts) -> None:
+        """Values of features have come."""
+        if self.window is not None:
+            self.window.add(counts)
+
+    @property
+    def seen(self) -> dict[str, list[int]]:
+        """What has come of features lately, in all processes that were added."""
+        found = {} if self.window is None else self.window.totals()
+        windows.add(found, self._elsewhere)
+        return found
+
     def snapshot(self) -> dict[str, Any]:
         """Plain lists and numbers, for another process."""
         return {
@@ -156,6 +172,7 @@ class ModelStats:
             "running": self.running,
             "last": self.last,
             "metrics": self.metrics.snapshot(),
+            "seen": self.seen,
         }
 
     def add(self, snapshot: dict[str, Any]) -> None:
@@ -173,6 +190,7 @@ class ModelStats:
         self.running += snapshot["running"]
         self.last = max(self.last, snapshot["last"])
         self.metrics.add(snapshot["metrics"])
+        windows.add(self._elsewhere, snapshot["seen"])
 
 
 @dataclass(slots=True)
@@ -214,6 +232,8 @@ class Stats:
         self.models: dict[tuple[str, str], ModelStats] = {}
         self.refused: Counter[tuple[str, str]] = Counter()  #: requests no model saw, by (dialect, code)
         self.payloads: Counter[str] = Counter(sent=0, failed=0, dropped=0)  #: by outcome
+        #: predictions that were to be kept, by outcome
+        self.observed: Counter[str] = Counter(kept=0, failed=0, dropped=0)
         self.cache = CacheStats()
         self.jobs = JobStats()
         self.started = time.time()
@@ -237,6 +257,7 @@ class Stats:
             "models": [[*key, stats.snapshot()] for key, stats in self.models.items()],
             "refused": [[dialect, code, n] for (dialect, code), n in self.refused.items()],
             "payloads": dict(self.payloads),
+            "observed": dict(self.observed),
             "cache": asdict(self.cache),
             "jobs": self.jobs.snapshot(),
         }
@@ -248,6 +269,7 @@ class Stats:
         for dialect, code, n in snapshot["refused"]:
             self.refused[dialect, code] += n
         self.payloads.update(snapshot["payloads"])
+        self.observed.update(snapshot["observed"])
         self.jobs.add(snapshot["jobs"])
         for name, number in snapshot["cache"].items():
             setattr(self.cache, name, getattr(self.cache, name) + number)

@@ -491,6 +491,37 @@ class AuthSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringSettings:
+    """Which predictions are kept to be looked at, and what they are compared with."""
+
+    store: str = setting(
+        "",
+        "SQLite file, or URL of a database, that keeps what models were asked and have answered; empty keeps none",
+        secret=True,
+    )
+    sample: float = setting(
+        1.0, "share of the requests that are kept, and looked at for drift", least=0, most=1
+    )
+    retention: float = setting(
+        604_800.0, "seconds that predictions are kept; 0 is no limit", unit="seconds", least=0
+    )
+    rows: int = setting(100_000, "predictions that are kept, the oldest go first; 0 is no limit", least=0)
+    entry_bytes: int = setting(
+        16_384,
+        "bytes of a request, and of an answer, that are kept; tensors that are bigger are cut short",
+        unit="bytes",
+        least=256,
+    )
+    redact: tuple[str, ...] = setting(
+        (), "names of inputs, outputs, parameters and JSON keys whose values are never kept"
+    )
+    waiting: int = setting(
+        10_000, "predictions that may wait to be written; what is more is dropped, and counted", least=1
+    )
+    window: float = setting(3600.0, "seconds that drift and live accuracy look back", unit="seconds", least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -506,3 +537,4 @@ class Settings:
     predictions: PredictionSettings = field(default_factory=PredictionSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)

@@ -23,6 +23,7 @@ from dragoman.engine.recollection import Recollection
 from dragoman.engine.registry import Registry
 from dragoman.engine.residency import Residency
 from dragoman.engine.warmup import warm_up
+from dragoman.engine.watching import Watcher
 from dragoman.errors import ConfigError
 from dragoman.scheduling.scheduler import Clock
 from dragoman.stats import Stats
@@ -77,6 +78,8 @@ class Record:
 
 #: What must be done between a load and the moment that requests find it; whatever it raises undoes the load.
 Confirm = Callable[[], Awaitable[None]]
+#: Makes who watches a version, given the ``source`` of its plan.
+Watch = Callable[[Model, Any], Awaitable[Watcher | None]]
 
 
 @dataclass(slots=True)
@@ -104,6 +107,8 @@ class Lifecycle:
         self._clock = clock
         self._residency = residency
         self._recollection = recollection
+        #: Makes who watches a version's requests, where somebody does.
+        self.watch: Watch | None = None
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._leaving: set[asyncio.Event] = set()
         self._gone: dict[Model, Callable[[], None]] = {}
@@ -206,6 +211,8 @@ class Lifecycle:
         model.make_room = self._residency.make_room
         if self._recollection is not None:
             model.recall = self._recollection.of(model)
+        if self.watch is not None:
+            model.watcher = await self.watch(model, plan.source)
         return model
 
     async def _confirm(self, confirm: Confirm, model: Model, record: Record, *, serving: bool) -> None:

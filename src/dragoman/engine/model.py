@@ -13,6 +13,7 @@ from dragoman.engine.check import Check, compile_check
 from dragoman.engine.recall import Recall
 from dragoman.engine.scaling import Load, Range
 from dragoman.engine.shadow import Mirror
+from dragoman.engine.watching import Watcher
 from dragoman.errors import ConfigError, DragomanError, NoInstance
 from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
 from dragoman.scheduling.scheduler import Asleep, Clock, Reply, Scheduler, Ticket
@@ -63,6 +64,8 @@ class Model:
         self.mirror: Mirror | None = None
         #: What is kept of its answers, where something is.
         self.recall: Recall | None = None
+        #: Sees every request and its answer, where somebody wants to know.
+        self.watcher: Watcher | None = None
         self._labels = {"model": name, "version": version}
         self._scaling = asyncio.Lock()
         self._waking: asyncio.Task[None] | None = None
@@ -80,6 +83,9 @@ class Model:
         Raises what makes it impossible; all else goes through ``reply``, once. Without ``check`` the request is in
         the model's own words, which only the model can check.
         """
+        note = None if self.watcher is None else self.watcher.watch(request, dialect)
+        if note is not None:
+            reply = note.listen(reply)
         try:
             if check:
                 self._check(request)
@@ -94,6 +100,8 @@ class Model:
             return self._scheduler.submit(request, reply, dialect)
         except DragomanError as error:
             self.stats.answers[dialect, error.code.value] += 1
+            if note is not None:
+                note.take(error)
             raise
 
     def face(self, name: str) -> "Model | None":

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from dragoman import __version__
 from dragoman.engine.engine import Engine
+from dragoman.errors import NotReady
 from dragoman.metrics import numbers, prometheus
+from dragoman.monitoring.monitor import Monitor
 from dragoman.stats import Stats
 from dragoman.tensors import dump_json
 from dragoman.transport.request import HttpRequest
@@ -21,7 +23,7 @@ from dragoman.transport.status import error_body
 #: The numbers of all processes, and how many requests they have in flight. Raises TimeoutError.
 Gather = Callable[[], Awaitable[tuple[Stats, int]]]
 #: What the page, or another program, can have of this server beyond the protocols: a word and the route it stands for.
-OFFERS: Final = (("management", "/management/models"), ("predictions", "/log/predictions"))
+OFFERS: Final = (("management", "/management/models"),)
 _LATE: Final = "the other processes' numbers did not come in time"
 
 
@@ -35,6 +37,7 @@ class Http:
         grpc_port: Callable[[], int],
         gather: Gather | None = None,
         more: Callable[[], bytes] = bytes,
+        monitor: Monitor | None = None,
     ) -> None:
         """Without ``gather`` this process has the port for itself. ``more`` is what else Prometheus gets to read."""
         self._engine = engine
@@ -42,6 +45,7 @@ class Http:
         self._grpc_port = grpc_port
         self._gather = gather
         self._more = more
+        self._monitor = monitor
         self._router = Router()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,8 +57,7 @@ class Http:
     def metrics(self, http: HttpRequest) -> None:
         """The numbers in Prometheus' text format."""
         if self._gather is None:
-            stats, in_flight = self._engine.stats, self._in_flight()
-            http.respond(200, prometheus.render(stats, in_flight) + self._more(), prometheus.CONTENT_TYPE)
+            self._respond(http, self._engine.stats, self._in_flight())
         else:
             self._start(self._scrape(http, self._gather))
 
@@ -68,7 +71,20 @@ class Http:
         except TimeoutError:  # a scrape that fails is better than counts that fall
             http.respond(503, f"{_LATE}\n".encode(), "text/plain")
         else:
-            http.respond(200, prometheus.render(stats, in_flight) + self._more(), prometheus.CONTENT_TYPE)
+            self._respond(http, stats, in_flight)
+
+    def _respond(self, http: HttpRequest, stats: Stats, in_flight: int) -> None:
+        body = prometheus.render(stats, in_flight, self._monitor) + self._more()
+        http.respond(200, body, prometheus.CONTENT_TYPE)
+
+    async def gather(self) -> Stats:
+        """The numbers of all processes. Raises NotReady when they don't come in time."""
+        if self._gather is None:
+            return self._engine.stats
+        try:
+            return (await self._gather())[0]
+        except TimeoutError:
+            raise NotReady(_LATE) from None
 
     async def _tell(self, http: HttpRequest) -> None:
         stats, in_flight = self._engine.stats, self._in_flight()
@@ -85,11 +101,12 @@ class Http:
 
     def _describe_server(self) -> numbers.Document:
         patterns = {route.pattern for route in self._router.routes()}
+        keeps = self._monitor is not None and self._monitor.keeps
         return {
             "version": __version__,
             "ready": self._engine.ready,
             "grpc_port": self._grpc_port(),
-            "offers": [word for word, pattern in OFFERS if pattern in patterns],
+            "offers": [word for word, pattern in OFFERS if pattern in patterns] + ["predictions"] * keeps,
             "memory_bytes": None,
         }
 

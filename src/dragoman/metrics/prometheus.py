@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from dragoman.metrics.own import own_metrics
+from dragoman.monitoring.monitor import Monitor
 from dragoman.stats import FAILED, HIT, MISS, Histogram, ModelStats, Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,6 +64,22 @@ METRICS = (
     ("dragoman_webhooks", "counter", "Tries to tell of a job's end", ("outcome",)),
     ("dragoman_worker_exits", "counter", "Worker processes that ended", ("model", "version", "reason")),
     ("dragoman_payloads", "counter", "Requests and answers kept by the payload log", ("outcome",)),
+    ("dragoman_kept_predictions", "counter", "Predictions to be kept, by what became of them", ("outcome",)),
+    (
+        "dragoman_drift",
+        "gauge",
+        "How far a feature has moved from the model's reference",
+        ("model", "version", "feature", "test"),
+    ),
+    (
+        "dragoman_drift_p_value",
+        "gauge",
+        "How often chance alone would move a feature so far",
+        ("model", "version", "feature", "test"),
+    ),
+    ("dragoman_drift_rows", "gauge", "Values of a feature in the window", ("model", "version", "feature")),
+    ("dragoman_accuracy", "gauge", "Share of the judged predictions that were right", ("model", "version")),
+    ("dragoman_judged_predictions", "gauge", "Predictions with a label, in the window", ("model", "version")),
     (
         "dragoman_http_requests_in_flight",
         "gauge",
@@ -85,16 +102,17 @@ _HISTOGRAMS = (
 )
 
 
-def render(stats: Stats, in_flight: int) -> bytes:
+def render(stats: Stats, in_flight: int, monitor: Monitor | None = None) -> bytes:
     """A whole scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_View(stats, in_flight))
+    registry.register(_View(stats, in_flight, monitor))
     return generate_latest(registry)
 
 
 class _View(Collector):
-    def __init__(self, stats: Stats, in_flight: int) -> None:
+    def __init__(self, stats: Stats, in_flight: int, monitor: Monitor | None) -> None:
         self._stats = stats
+        self._monitor = monitor
         self._in_flight = in_flight
 
     def collect(self) -> Iterable[Metric]:
@@ -115,7 +133,6 @@ class _View(Collector):
                 exits.add_metric([*labels, reason], count)
         yield exits
         yield from _lookups(models)
-        yield from _jobs(stats)
         yield from _histograms(models)
         for name, attribute in (
             ("dragoman_waiting_requests", "waiting"),
@@ -125,10 +142,9 @@ class _View(Collector):
             for labels, numbers in models:
                 gauge.add_metric(labels, getattr(numbers, attribute))
             yield gauge
-        payloads = _family("dragoman_payloads")
-        for outcome, count in sorted(stats.payloads.items()):
-            payloads.add_metric([outcome], count)
-        yield payloads
+        yield from _outcomes(stats)
+        if self._monitor is not None:
+            yield from _monitoring(stats, self._monitor)
         for name, value in (
             ("dragoman_cache_bytes", stats.cache.bytes),
             ("dragoman_cache_entries", stats.cache.entries),
@@ -162,15 +178,34 @@ def _lookups(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:
     yield seconds
 
 
-def _jobs(stats: Stats) -> Iterator[Metric]:
+def _outcomes(stats: Stats) -> Iterator[Metric]:
     for name, counts in (
         ("dragoman_jobs_ended", stats.jobs.ended),
         ("dragoman_webhooks", stats.jobs.webhooks),
+        ("dragoman_payloads", stats.payloads),
+        ("dragoman_kept_predictions", stats.observed),
     ):
         family = _family(name)
         for label, count in sorted(counts.items()):
             family.add_metric([label], count)
         yield family
+
+
+def _monitoring(stats: Stats, monitor: Monitor) -> Iterator[Metric]:
+    drift, p_value, rows = map(_family, ("dragoman_drift", "dragoman_drift_p_value", "dragoman_drift_rows"))
+    for labels, (_, features) in monitor.drift(stats).items():
+        for feature in features:
+            rows.add_metric([*labels, feature.feature], feature.rows)
+            for result in feature.results:
+                drift.add_metric([*labels, feature.feature, result.test], result.statistic)
+                if result.p is not None:
+                    p_value.add_metric([*labels, feature.feature, result.test], result.p)
+    accuracy, judged = _family("dragoman_accuracy"), _family("dragoman_judged_predictions")
+    for each in monitor.accuracies:
+        judged.add_metric([each.model, each.version], each.judged)
+        if each.judged:
+            accuracy.add_metric([each.model, each.version], each.right / each.judged)
+    yield from (drift, p_value, rows, accuracy, judged)
 
 
 def _histograms(models: list[tuple[list[str], ModelStats]]) -> Iterator[Metric]:

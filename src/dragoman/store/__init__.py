@@ -14,9 +14,10 @@ from dragoman.store.state import Model, Version
 if TYPE_CHECKING:
     from dragoman.store.database import Store
     from dragoman.store.jobs import JobStore
+    from dragoman.store.observed import Observed
     from dragoman.store.predictions import Predictions
 
-__all__ = ["Change", "Model", "Version", "open_jobs", "open_predictions", "open_store"]
+__all__ = ["Change", "Model", "Version", "open_jobs", "open_observed", "open_predictions", "open_store"]
 
 
 def open_store(where: str | Path) -> "Store":
@@ -43,4 +44,11 @@ def open_jobs(where: str | Path) -> "JobStore":
     """Jobs and their results. Blocks. Raises ConfigError."""
     with needs_sqlalchemy("keeping state"):
         from dragoman.store.jobs import open_database
+    return open_database(where)
+
+
+def open_observed(where: str | Path) -> "Observed":
+    """What models were asked and have answered. Blocks. Raises ConfigError."""
+    with needs_sqlalchemy("keeping predictions"):
+        from dragoman.store.observed import open_database
     return open_database(where)

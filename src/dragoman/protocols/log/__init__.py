@@ -1,0 +1,1 @@
+"""What was predicted, what of it was true, and what has moved."""
