@@ -22,6 +22,7 @@ from dragoman.cli import (
     keys,
     kserve,
     models,
+    monitor,
     predict,
     routes,
     run,
@@ -91,6 +92,7 @@ app.add_typer(deploy.deploy, name="deploy", rich_help_panel=SERVING)
 app.command("archive", epilog=archive.EXAMPLES, rich_help_panel=SERVING)(archive.archive)
 app.command("predict", epilog=predict.EXAMPLES, rich_help_panel=ASKING)(predict.predict)
 app.add_typer(models.models, name="models", rich_help_panel=ASKING)
+app.add_typer(monitor.monitor, name="monitor", rich_help_panel=ASKING)
 app.command("crashes", epilog=crashes.EXAMPLES, rich_help_panel=ASKING)(crashes.crashes)
 app.add_typer(keys.keys, name="keys", rich_help_panel=ALLOWING)
 app.add_typer(users.users, name="users", rich_help_panel=ALLOWING)

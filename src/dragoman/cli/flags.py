@@ -26,6 +26,8 @@ PANELS: Final = {
     "cache": "Cache of answers",
     "predictions": "Stored predictions",
     "jobs": "Jobs",
+    "monitoring": "Monitoring",
+    "tracing": "Tracing",
 }
 #: Flags that people type under another name as well.
 ALIASES: Final[Mapping[str, str]] = {"log.access": "--access-log"}

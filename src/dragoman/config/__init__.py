@@ -29,6 +29,7 @@ from dragoman.config.settings import (
     PredictionSettings,
     ServerSettings,
     Settings,
+    TracingSettings,
     setting,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "ServerSettings",
     "Setting",
     "Settings",
+    "TracingSettings",
     "describe",
     "fill",
     "flag_name",

@@ -522,6 +522,23 @@ class MonitoringSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSettings:
+    """Whether the way of requests is told to a collector of OpenTelemetry's, and of which."""
+
+    endpoint: str = setting(
+        "",
+        "URL that takes OTLP over HTTP, such as http://localhost:4318/v1/traces; empty traces nothing",
+    )
+    sample: float = setting(
+        1.0, "share of the requests that are traced, of those whose client doesn't say", least=0, most=1
+    )
+    service: str = setting("dragoman", "what the server is called in traces")
+    server_timing: bool = setting(
+        True, "tell clients that ask for it, with X-Server-Timing: 1, where their time went"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything a server is told."""
 
@@ -538,3 +555,4 @@ class Settings:
     jobs: JobSettings = field(default_factory=JobSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
