@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from dragoman import __version__
 from dragoman import log as logs
 from dragoman.config import ManagementSettings, Settings
 from dragoman.dashboard.http import Http as Page
@@ -45,19 +46,23 @@ from dragoman.scheduling.scheduler import LoopClock
 from dragoman.stats import Stats
 from dragoman.store import open_store
 from dragoman.tensors import dump_json
+from dragoman.tracing.opening import open_tracer
 from dragoman.transport import address
 from dragoman.transport.auth import About
 from dragoman.transport.grpc.installed import installed as grpc_installed
 from dragoman.transport.http import Finder, HttpServer
 from dragoman.transport.origin import guard_from_browsers, guard_with_key, is_loopback
 from dragoman.transport.recording import recorded
-from dragoman.transport.request import HttpRequest
+from dragoman.transport.request import Handler, HttpRequest
 from dragoman.transport.restricting import Restrictions, both, grpc_guard_of, guards_of
 from dragoman.transport.router import Router
+from dragoman.transport.timing import timed
 from dragoman.transport.tls import Certificates
 from dragoman.users.access import Access, arrange, asks_for_keys
 
 if TYPE_CHECKING:
+    from dragoman.tracing.tracer import Tracer
+    from dragoman.transport.grpc.call import Handler as GrpcHandler
     from dragoman.transport.grpc.routes import Routes
     from dragoman.transport.grpc.server import GrpcServer
 
@@ -148,7 +153,9 @@ class App:
         if self._payloads is not None:
             self._payloads.start()
             self.engine.stats.payloads = self._payloads.counts
-            self.router.taps = {"inference": partial(recorded, payloads=self._payloads)}
+        self._tracer = open_tracer(self.settings.tracing, __version__)
+        told = self.settings.tracing.server_timing
+        self.router.taps = {"inference": partial(_tap, self._payloads, self._tracer, told)}
         self.control = self.make_control()
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
@@ -171,7 +178,7 @@ class App:
         if self.settings.server.grpc and grpc_installed():
             from dragoman.transport.grpc.server import GrpcServer
 
-            routes = grpc_routes(self.engine, self.control, self._payloads)
+            routes = grpc_routes(self.engine, self.control, self._payloads, self._tracer, told=told)
             users = self.access.guards.grpc() if self.access is not None else None
             guard = both(users, grpc_guard_of(self._restrictions.grpc))
             self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
@@ -273,6 +280,8 @@ class App:
         await self.engine.close()
         await self.control.close()
         await self._monitor.close(_LAST_PAYLOADS)
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
     @property
     def url(self) -> str:
@@ -389,7 +398,23 @@ def _sources(management: ManagementSettings) -> Sources | None:
     return Sources(store, parse_rules(management.allowed_urls, management.allowed_networks))
 
 
-def grpc_routes(engine: Engine, control: Controls, payloads: PayloadLog | None = None) -> "Routes":
+def _tap(
+    payloads: PayloadLog | None, tracer: "Tracer | None", told: bool, handler: Handler, pattern: str
+) -> Handler:
+    """What sees requests on their way to a handler that answers them with a model."""
+    if payloads is not None:
+        handler = recorded(handler, payloads)
+    return timed(handler, pattern, tracer, told=told) if told or tracer is not None else handler
+
+
+def grpc_routes(
+    engine: Engine,
+    control: Controls,
+    payloads: PayloadLog | None = None,
+    tracer: "Tracer | None" = None,
+    *,
+    told: bool = False,
+) -> "Routes":
     """Every gRPC method of the one port that has all of them."""
     from dragoman.protocols.grpc.health import Health
     from dragoman.protocols.grpc.reflection import Reflection
@@ -398,10 +423,14 @@ def grpc_routes(engine: Engine, control: Controls, payloads: PayloadLog | None =
     from dragoman.protocols.kserve_v2.grpc_repository import RepositoryGrpc
     from dragoman.transport.grpc.recording import recorded as grpc_recorded
     from dragoman.transport.grpc.routes import Routes
+    from dragoman.transport.grpc.timing import timed as grpc_timed
 
-    routes = Routes(
-        {"inference": partial(grpc_recorded, payloads=payloads)} if payloads is not None else None
-    )
+    def tap(handler: "GrpcHandler") -> "GrpcHandler":
+        if payloads is not None:
+            handler = grpc_recorded(handler, payloads)
+        return grpc_timed(handler, tracer, told=told) if told or tracer is not None else handler
+
+    routes = Routes({"inference": tap})
     Grpc(engine).add_services(routes)
     RepositoryGrpc(control).add_services(routes)
     Health(engine, routes.services).add_services(routes)

@@ -48,12 +48,21 @@ class Tensor:
 
 
 @dataclass(slots=True)
+class Moments:
+    """When a request passed the queue, in seconds of the scheduler's clock; 0 is not yet."""
+
+    submitted: float = 0.0
+    started: float = 0.0
+    finished: float = 0.0
+
+
+@dataclass(slots=True)
 class InferRequest:
     """One question to one model. ``deadline`` is a moment of the event loop's clock, in seconds.
 
     ``outputs`` names the wanted outputs, answered in the model's order; ``None`` means all of them. ``priority`` 0
     is the model's default, 1 the highest. An empty ``version`` lets the registry choose. A ``fresh`` one is answered
-    by the model, whatever is kept.
+    by the model, whatever is kept. ``moments`` are noted where somebody wants to know.
     """
 
     model: str
@@ -65,6 +74,7 @@ class InferRequest:
     deadline: float | None = None
     priority: int = 0
     fresh: bool = False
+    moments: Moments | None = None
 
     def input(self, name: str) -> Tensor:
         """The input called ``name``; raises KeyError when the request has none."""

@@ -19,6 +19,7 @@ from dragoman.scheduling.policy import DynamicBatching, Immediate, Policy
 from dragoman.scheduling.scheduler import Asleep, Clock, Reply, Scheduler, Ticket
 from dragoman.scheduling.sequence import Limits, SequenceScheduler
 from dragoman.stats import ModelStats
+from dragoman.tracing.passage import current
 from dragoman.types import InferRequest, Signature
 from dragoman.workers.crash import CrashReport
 from dragoman.workers.pool import Pool
@@ -83,6 +84,8 @@ class Model:
         Raises what makes it impossible; all else goes through ``reply``, once. Without ``check`` the request is in
         the model's own words, which only the model can check.
         """
+        if (passage := current.get()) is not None:
+            passage.enter(request, self.name, self.version, dialect)
         note = None if self.watcher is None else self.watcher.watch(request, dialect)
         if note is not None:
             reply = note.listen(reply)

@@ -57,7 +57,7 @@ class Mirror:
     def watch(self, request: InferRequest, reply: Reply, *, check: bool = True) -> Reply:
         """Send a copy, and listen to what ``reply`` is told."""
         pair = _Pair(self.report, reply)
-        copy = replace(request, version=self.shadow.version, deadline=None)
+        copy = replace(request, version=self.shadow.version, deadline=None, moments=None)
         try:
             self.shadow.infer(copy, pair.take_shadow, DIALECT, check=check)
             self.report.copied += 1

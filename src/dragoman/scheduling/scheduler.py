@@ -226,6 +226,9 @@ class Scheduler:
             start = time.perf_counter()
             outcome = self._now(request)
             seconds = time.perf_counter() - start
+            if request.moments is not None:
+                request.moments.finished = self.clock.time()
+                request.moments.started = request.moments.finished - seconds
             rows = rows_of(request) if self._batched else 1
             stats.ran_now(dialect, tell(reply, request, outcome), rows, seconds)
             return None
@@ -393,6 +396,8 @@ class Scheduler:
             entry.instance = instance
             rows += entry.rows
             stats.queue.observe(now - entry.arrived)
+            if entry.request.moments is not None:
+                entry.request.moments.started = now
         stats.waiting -= len(batch)
         stats.running += len(batch)
 
@@ -407,6 +412,8 @@ class Scheduler:
             if self._groups:
                 self._dispatch()  # the instance works on while these answers are written
             for entry, outcome in zip(batch, outcomes, strict=True):
+                if entry.request.moments is not None:
+                    entry.request.moments.finished = self.clock.time()
                 if not entry.answered:
                     self.settle(entry, outcome)
             if self._closed:

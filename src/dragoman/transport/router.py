@@ -40,7 +40,8 @@ class Route:
 
 
 Match = tuple[Route, tuple[str, ...]]
-Tap = Callable[[Handler], Handler]
+#: Puts something around the handler of a pattern.
+Tap = Callable[[Handler, str], Handler]
 #: Makes the guard that asks who may come in at a route: its operation, its pattern, what of models it is about.
 Admit = Callable[[str, str, int | About], Guard | None]
 _Candidate = tuple[re.Pattern[str], str]
@@ -100,7 +101,7 @@ class Router:
             raise ValueError(f"the route {pattern} has the unknown operation {operation!r}")
         guard = _both(self.guarding(operation, pattern, about), guard)
         if tapped and operation in self.taps:
-            handler = self.taps[operation](handler)
+            handler = self.taps[operation](handler, pattern)
         route = Route(names, pattern, handler, streaming, permit, guard, operation, about)
         same = self._by_pattern.setdefault(pattern, [])
         taken = {method for other in same for method in other.methods}.intersection(names)
