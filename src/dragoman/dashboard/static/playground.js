@@ -100,7 +100,7 @@ async function send(question, place) {
   place.setAttribute("aria-busy", "true");
   try {
     const start = performance.now();
-    const answer = await request("POST", question.place, question);
+    const answer = await request("POST", question.place, { ...question, headers: { ...question.headers, "X-Server-Timing": "1" } });
     const first = performance.now();
     if (!answer.ok) throw await refusal(answer);
     const buffer = await answer.arrayBuffer();
