@@ -10,7 +10,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from dragoman.tensors import dump_json
 from dragoman.testing import TestClient
 from tests.browser import ARTEFACTS, picture
 from tests.dashboard.models import HOSTILE, Spread
@@ -279,44 +278,3 @@ def test_the_theme_is_the_systems_until_somebody_chooses(visit, server):
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Theme").click()
     assert page.evaluate(paper) == dark
-
-
-def test_predictions_are_searched_where_the_server_keeps_them(visit):
-    """docs/page.md has the contract; here a route keeps to it."""
-    kept = [
-        {"id": f"{n:08x}", "time": 1_764_000_000 + n, "model": "Spread", "version": "1", "dialect": "v2", "code": "ok",
-         "seconds": 0.001 * n, "request": HOSTILE if n == 70 else f"question {n}", "response": {"mean": n}}
-        for n in range(80)
-    ][::-1]  # fmt: skip
-
-    def answer(http):
-        from urllib.parse import parse_qs
-
-        said = {key: value[0] for key, value in parse_qs(http.query).items()}
-        found = [each for each in kept if said.get("query", "") in json.dumps(each)]
-        found = [each for each in found if each["id"] < said.get("before", "z")]
-        page = found[: int(said["limit"])]
-        more = page[-1]["id"] if len(found) > len(page) else ""
-        http.respond(200, dump_json({"predictions": page, "next": more}))
-
-    with TestClient(Spread) as client:
-        page = visit(client)
-        page.locator(".card").wait_for()
-        assert page.get_by_role("link", name="Predictions").count() == 0
-        client.call(lambda: client.app.router.add("GET", "/log/predictions", answer, operation="logging"))
-        page.get_by_role("link", name="Predictions").click()
-        rows = page.locator("tbody tr")
-        rows.nth(49).wait_for()
-        assert rows.count() == 50
-        page.get_by_role("button", name="Older ones").click()
-        rows.nth(79).wait_for()
-        assert HOSTILE in page.locator("tbody").inner_text()
-        page.get_by_label("Search").fill("question 42")
-        page.keyboard.press("Enter")
-        page.get_by_text("1 shown").wait_for()
-        assert "question 42" in rows.inner_text()
-        assert Axe().run(page).violations_count == 0
-        picture(page, "predictions", full_page=True)
-        page.get_by_label("Search").fill("nothing like it")
-        page.keyboard.press("Enter")
-        page.get_by_text("none found").wait_for()

@@ -1,10 +1,11 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from dragoman.config import ModelSettings, Settings
+from dragoman.config import ModelSettings, MonitoringSettings, Settings
 from dragoman.metrics.prometheus import METRICS
 from dragoman.stats import OK, Stats
 from dragoman.testing import TestClient
@@ -95,11 +96,41 @@ def test_every_reason_for_which_a_worker_may_end_is_there_from_the_beginning():
         assert f"`{reason.value}`" in DOCS.read_text()
 
 
-def test_every_metric_is_scraped_and_documented():
+MODEL = """class Model:
+    inputs = {"x": ("FP32", [-1, 1])}
+    outputs = {"y": ("FP32", [-1, 1])}
+    batched = True
+
+    def predict(self, x):
+        return {"y": x}
+"""
+
+
+def watched(tmp_path):
+    """A model with a reference, on a server that keeps predictions."""
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "model.py").write_text(MODEL)
+    (folder / "reference.jsonl").write_text("\n".join(f"[{number}]" for number in range(300)))
+    monitoring = MonitoringSettings(store=str(tmp_path / "log.db"))
+    return str(folder), Settings(models=ModelSettings(response_cache=True), monitoring=monitoring)
+
+
+def judge(client):
+    """Say that the one prediction which is kept was right, as soon as it is kept."""
+    deadline = time.monotonic() + 60
+    while not (kept := client.get("/log/predictions").json()["predictions"]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    client.post(f"/log/predictions/{kept[0]['id']}/label", {"label": [0] * 300})
+
+
+def test_every_metric_is_scraped_and_documented(tmp_path):
     text = DOCS.read_text()
-    with TestClient(Double, settings=Settings(models=ModelSettings(response_cache=True))) as client:
-        client.infer("Double", {"x": np.ones((1, 1), np.float32)})
+    folder, settings = watched(tmp_path)
+    with TestClient(folder, settings=settings) as client:
+        client.infer("watched", {"x": np.zeros((300, 1), np.float32)})
         client.post("/v2/models/nobody/infer", {"inputs": []})
+        judge(client)
         names = {name for name, _ in scrape(client)}
     for name, kind, _, labels in METRICS:
         suffix = {"counter": "_total", "histogram": "_count"}.get(kind, "")

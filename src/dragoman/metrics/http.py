@@ -56,25 +56,23 @@ class Http:
 
     def metrics(self, http: HttpRequest) -> None:
         """The numbers in Prometheus' text format."""
-        if self._gather is None:
-            self._respond(http, self._engine.stats, self._in_flight())
-        else:
-            self._start(self._scrape(http, self._gather))
+        self._start(self._scrape(http))
 
     def stats(self, http: HttpRequest) -> None:
         """The numbers as JSON, with what the server is and what it offers."""
         self._start(self._tell(http))
 
-    async def _scrape(self, http: HttpRequest, gather: Gather) -> None:
-        try:
-            stats, in_flight = await gather()
-        except TimeoutError:  # a scrape that fails is better than counts that fall
-            http.respond(503, f"{_LATE}\n".encode(), "text/plain")
+    async def _scrape(self, http: HttpRequest) -> None:
+        stats, in_flight, memory = self._engine.stats, self._in_flight(), None
+        if self._gather is None:
+            memory = numbers.own_memory(), {key: size for key, (_, size) in (await self._measure()).items()}
         else:
-            self._respond(http, stats, in_flight)
-
-    def _respond(self, http: HttpRequest, stats: Stats, in_flight: int) -> None:
-        body = prometheus.render(stats, in_flight, self._monitor) + self._more()
+            try:
+                stats, in_flight = await self._gather()
+            except TimeoutError:  # a scrape that fails is better than counts that fall
+                http.respond(503, f"{_LATE}\n".encode(), "text/plain")
+                return
+        body = prometheus.render(stats, in_flight, self._monitor, memory) + self._more()
         http.respond(200, body, prometheus.CONTENT_TYPE)
 
     async def gather(self) -> Stats:
@@ -112,12 +110,16 @@ class Http:
 
     async def _add_memory(self, document: numbers.Document) -> None:
         """What this process and each model's processes have; measuring takes its time."""
-        models = list(self._engine.registry)
-        sizes = await asyncio.to_thread(lambda: [model.memory for model in models])
-        found = {(m.name, m.version): (m.instances, size) for m, size in zip(models, sizes, strict=True)}
+        found = await self._measure()
         document["memory_bytes"] = numbers.own_memory()
         for line in document["models"]:
             line["instances"], line["memory_bytes"] = found.get((line["name"], line["version"]), (0, 0))
+
+    async def _measure(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Instances of each model, and bytes that its processes have."""
+        models = list(self._engine.registry)
+        sizes = await asyncio.to_thread(lambda: [model.memory for model in models])
+        return {(m.name, m.version): (m.instances, size) for m, size in zip(models, sizes, strict=True)}
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

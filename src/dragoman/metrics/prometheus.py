@@ -1,6 +1,6 @@
 """The numbers of ``stats`` in Prometheus' text format. Counts nothing itself; everything happens at the scrape."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -64,6 +64,13 @@ METRICS = (
     ("dragoman_webhooks", "counter", "Tries to tell of a job's end", ("outcome",)),
     ("dragoman_worker_exits", "counter", "Worker processes that ended", ("model", "version", "reason")),
     ("dragoman_payloads", "counter", "Requests and answers kept by the payload log", ("outcome",)),
+    ("dragoman_memory_bytes", "gauge", "Memory of the server's own process, in bytes", ()),
+    (
+        "dragoman_model_memory_bytes",
+        "gauge",
+        "Memory of a model's processes, in bytes",
+        ("model", "version"),
+    ),
     ("dragoman_kept_predictions", "counter", "Predictions to be kept, by what became of them", ("outcome",)),
     (
         "dragoman_drift",
@@ -102,16 +109,23 @@ _HISTOGRAMS = (
 )
 
 
-def render(stats: Stats, in_flight: int, monitor: Monitor | None = None) -> bytes:
+#: Bytes of the server's own process, where they are told, and of each model's.
+Memory = tuple[int | None, Mapping[tuple[str, str], int]]
+
+
+def render(
+    stats: Stats, in_flight: int, monitor: Monitor | None = None, memory: Memory | None = None
+) -> bytes:
     """A whole scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_View(stats, in_flight, monitor))
+    registry.register(_View(stats, in_flight, monitor, memory))
     return generate_latest(registry)
 
 
 class _View(Collector):
-    def __init__(self, stats: Stats, in_flight: int, monitor: Monitor | None) -> None:
+    def __init__(self, stats: Stats, in_flight: int, monitor: Monitor | None, memory: Memory | None) -> None:
         self._stats = stats
+        self._memory = memory
         self._monitor = monitor
         self._in_flight = in_flight
 
@@ -143,6 +157,8 @@ class _View(Collector):
                 gauge.add_metric(labels, getattr(numbers, attribute))
             yield gauge
         yield from _outcomes(stats)
+        if self._memory is not None:
+            yield from _memory(*self._memory)
         if self._monitor is not None:
             yield from _monitoring(stats, self._monitor)
         for name, value in (
@@ -189,6 +205,15 @@ def _outcomes(stats: Stats) -> Iterator[Metric]:
         for label, count in sorted(counts.items()):
             family.add_metric([label], count)
         yield family
+
+
+def _memory(own: int | None, models: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
+    server, each = _family("dragoman_memory_bytes"), _family("dragoman_model_memory_bytes")
+    if own is not None:
+        server.add_metric([], own)
+    for labels, size in sorted(models.items()):
+        each.add_metric(labels, size)
+    yield from (server, each)
 
 
 def _monitoring(stats: Stats, monitor: Monitor) -> Iterator[Metric]:
