@@ -4,12 +4,18 @@ import inspect
 
 import pytest
 
-from dragoman.transport import recording
+from dragoman.transport import recording, timing
 from dragoman.transport.grpc import recording as grpc_recording
+from dragoman.transport.grpc import timing as grpc_timing
 from dragoman.transport.grpc.call import Call
 from dragoman.transport.request import HttpRequest
 
-PAIRS = [(recording.Recording, HttpRequest), (grpc_recording.Recording, Call)]
+PAIRS = [
+    (recording.Recording, HttpRequest),
+    (grpc_recording.Recording, Call),
+    (timing.Timed, HttpRequest),
+    (grpc_timing.Timed, Call),
+]
 
 
 def signature(function):
@@ -24,7 +30,7 @@ def signature(function):
         (recorded, contract, name)
         for recorded, contract in PAIRS
         for name, member in vars(recorded).items()
-        if inspect.isfunction(member) and not name.startswith("_")
+        if inspect.isfunction(member) and not name.startswith("_") and hasattr(contract, name)
     ],
 )
 def test_a_method_takes_what_the_contract_says(recorded, contract, name):
@@ -33,5 +39,5 @@ def test_a_method_takes_what_the_contract_says(recorded, contract, name):
 
 @pytest.mark.parametrize(("recorded", "contract"), PAIRS)
 def test_what_a_handler_sets_reaches_the_transport(recorded, contract):
-    settable = {name for name in contract.__annotations__ if name.startswith("on_")}
+    settable = {name for name in contract.__annotations__ if name.startswith("on_") or name == "trailing"}
     assert settable == {name for name, member in vars(recorded).items() if isinstance(member, property)}

@@ -60,6 +60,14 @@ class Recording:
     def on_disconnect(self, callback: Callable[[], None] | None) -> None:
         self._http.on_disconnect = callback
 
+    @property
+    def on_answer(self) -> Callable[[int], None] | None:
+        return self._http.on_answer
+
+    @on_answer.setter
+    def on_answer(self, callback: Callable[[int], None] | None) -> None:
+        self._http.on_answer = callback
+
     async def receive(self) -> bytes | None:
         piece = await self._http.receive()
         if piece is not None:

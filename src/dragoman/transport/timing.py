@@ -53,7 +53,7 @@ def _pass(handler: Handler, request: "Timed") -> None:
     try:
         handler(http)
     except Exception as error:
-        if request.begun:
+        if request.status:
             log.exception("%s %s failed in its answer", http.method, http.path)
             http.abort()
         else:
@@ -78,24 +78,19 @@ def _asks(http: HttpRequest) -> bool:
 class Timed:
     """An ``HttpRequest`` that notes when it is answered."""
 
-    __slots__ = ("_callback", "_http", "_pattern", "_status", "_tracer", "passage")
+    __slots__ = ("_callback", "_http", "_pattern", "_tracer", "passage", "status")
 
     def __init__(self, http: HttpRequest, passage: Passage, tracer: "Tracer | None", pattern: str) -> None:
         self.passage = passage
         self._http = http
         self._tracer = tracer
         self._pattern = pattern
-        self._status = 0  # of an answer that has begun
+        self.status = 0  #: of an answer that has begun
         self._callback: Callable[[], None] | None = None
         http.on_disconnect = self._gone
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._http, name)
-
-    @property
-    def begun(self) -> bool:
-        """Some of the answer has been written."""
-        return self._status != 0
 
     @property
     def on_disconnect(self) -> Callable[[], None] | None:
@@ -104,6 +99,14 @@ class Timed:
     @on_disconnect.setter
     def on_disconnect(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback
+
+    @property
+    def on_answer(self) -> Callable[[int], None] | None:
+        return self._http.on_answer
+
+    @on_answer.setter
+    def on_answer(self, callback: Callable[[int], None] | None) -> None:
+        self._http.on_answer = callback
 
     def respond(
         self,
@@ -125,7 +128,7 @@ class Timed:
             compress=compress,
             reason=reason,
         )
-        self._status = status
+        self.status = status
         self._end()
 
     def start(
@@ -137,7 +140,7 @@ class Timed:
         reason: str | None = None,
     ) -> None:
         self._http.start(status, self._told(headers), common=common, reason=reason)
-        self._status = status
+        self.status = status
 
     def end(self) -> None:
         self._http.end()
@@ -154,7 +157,7 @@ class Timed:
         """The client has gone before its answer was complete."""
         if self._callback is not None:
             self._callback()
-        self._status = self._status or 499
+        self.status = self.status or 499
         self._end()
 
     def _end(self) -> None:
@@ -165,6 +168,6 @@ class Timed:
             "http.request.method": self._http.method,
             "http.route": self._pattern,
             "url.path": self._http.path,
-            "http.response.status_code": self._status,
+            "http.response.status_code": self.status,
         }
-        tracer.end(self.passage, attributes, failed=self._status >= 500)
+        tracer.end(self.passage, attributes, failed=self.status >= 500)

@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Any, Final, cast
 
 from dragoman.payloads import REQUEST, RESPONSE, PayloadLog
-from dragoman.transport.grpc.call import Call, Handler, Message
+from dragoman.transport.grpc.call import Call, Handler, Message, Status
 from dragoman.transport.recording import id_of
 
 CONTENT_TYPE: Final = "application/x-protobuf"
@@ -53,6 +53,22 @@ class Recording:
     @on_sent.setter
     def on_sent(self, callback: Callable[[], None] | None) -> None:
         self._call.on_sent = callback
+
+    @property
+    def on_end(self) -> Callable[[Status], None] | None:
+        return self._call.on_end
+
+    @on_end.setter
+    def on_end(self, callback: Callable[[Status], None] | None) -> None:
+        self._call.on_end = callback
+
+    @property
+    def trailing(self) -> Sequence[tuple[str, str]]:
+        return self._call.trailing
+
+    @trailing.setter
+    def trailing(self, metadata: Sequence[tuple[str, str]]) -> None:
+        self._call.trailing = metadata
 
     def receive(self, deliver: Callable[[bytes | None], None]) -> None:
         def keep(message: bytes | None) -> None:

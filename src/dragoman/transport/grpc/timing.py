@@ -87,6 +87,14 @@ class Timed:
         self._call.on_sent = callback
 
     @property
+    def on_end(self) -> Callable[[Status], None] | None:
+        return self._call.on_end
+
+    @on_end.setter
+    def on_end(self, callback: Callable[[Status], None] | None) -> None:
+        self._call.on_end = callback
+
+    @property
     def trailing(self) -> Sequence[tuple[str, str]]:
         return self._call.trailing
 
