@@ -50,7 +50,8 @@ class RepositoryGrpc:
         overrides = repository.read_load(_parameters(request), _read)
         name = _name(request)
         await repository.load(self._control, name, overrides, _who(call))
-        return message("RepositoryModelLoadResponse")(model_name=name, isLoaded=True)
+        told = {} if request.model_name else {"model_name": name, "isLoaded": True}
+        return message("RepositoryModelLoadResponse")(**told)
 
     async def unload(self, call: Call, request: Any) -> Any:
         """Unload a model: what it has accepted is still answered."""
@@ -58,7 +59,8 @@ class RepositoryGrpc:
         dependents = repository.read_unload(_parameters(request))
         name = _name(request)
         await repository.unload(self._control, name, dependents, _who(call))
-        return message("RepositoryModelUnloadResponse")(model_name=name, isUnloaded=True)
+        told = {} if request.model_name else {"model_name": name, "isUnloaded": True}
+        return message("RepositoryModelUnloadResponse")(**told)
 
     def _answering(self, kind: Any, answer: Answer) -> Handler:
         """A handler that answers later. It goes on when its client has gone: a change is made as a whole."""
@@ -81,7 +83,7 @@ class RepositoryGrpc:
 
 
 def _name(request: Any) -> str:
-    """The model's name: KServe's clients write it where Triton's write a repository's."""
+    """The model's name: KServe's clients write it where Triton's write a repository's, and are told more."""
     name: str = request.model_name or request.repository_name
     return name
 
