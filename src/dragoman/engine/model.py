@@ -287,15 +287,17 @@ def _scheduler(
         stats,
         clock,
         queue_size=settings.queue_size,
-        batched=signature.batched and not pool.takes_requests,
-        alike=not pool.takes_requests,
+        batched=signature.batched and (pool.takes_rows or not pool.takes_requests),
+        alike=pool.takes_rows or not pool.takes_requests,
         now=pool.now,
         asleep=asleep,
     )
 
 
 def _policy(signature: Signature, settings: ModelSettings, pool: Pool) -> Policy:
-    if pool.takes_requests:
+    if pool.takes_rows:
+        max_batch = pool.most_requests  # its own configuration says so
+    elif pool.takes_requests:
         max_batch = settings.max_batch or pool.most_requests
     elif signature.batched:
         max_batch = signature.max_batch or DEFAULT_MAX_BATCH

@@ -34,6 +34,12 @@ class Artifact:
 Emit = Callable[[int, InferResponse], object]
 
 
+#: Takes the outcomes of requests, in order, once; from any thread.
+Done = Callable[[Sequence[InferResponse | DragomanError]], None]
+#: Asks another model. Its outcomes go to the second argument, parts first; what it gives back takes the question back.
+Ask = Callable[[InferRequest, Callable[[InferResponse | DragomanError], None]], Callable[[], None]]
+
+
 class RunningBatch(ABC):
     """Requests that a ``continuous`` model answers step by step; ``key`` tells them apart. Its length counts them."""
 
@@ -87,6 +93,21 @@ class Runtime(ABC):
     #: people. A body is a BYTES tensor called ``body`` with the parameter ``content_type``, as it is the answer's
     #: ``parameters`` that have its ``status``, ``headers`` and ``content_type``.
     takes_documents: ClassVar[bool] = False
+
+    #: Of those, only equal ones come together, and what counts of them is their rows.
+    takes_rows: ClassVar[bool] = False
+
+    #: It asks other models while it answers, answers from threads of its own, and wants to know of requests that were
+    #: ``abandoned``: a worker process then hears what comes while an execution goes on.
+    talks: ClassVar[bool] = False
+
+    def attend(self, ask: Ask) -> None:
+        """From now on other models can be asked; only where ``talks`` is true."""
+        raise NotImplementedError
+
+    def begin(self, requests: Sequence[InferRequest], emit: Emit, done: Done) -> None:
+        """``execute_requests`` that may return before everything is answered; only where ``talks`` is true."""
+        raise NotImplementedError
 
     def execute_requests(
         self, requests: Sequence[InferRequest], emit: Emit

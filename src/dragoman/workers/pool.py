@@ -27,7 +27,7 @@ from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
-USER_CODE: Final = frozenset({"kserve", "python", "service", "torchserve"})
+USER_CODE: Final = frozenset({"kserve", "python", "service", "torchserve", "triton_python"})
 #: What the border between processes is made of.
 PROCESSES_WORK: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd", "pidfd_open"))
 
@@ -68,6 +68,7 @@ class Pool:
         self.instances = list(instances)
         self.takes_requests = said.takes_requests
         self.takes_documents = said.takes_documents
+        self.takes_rows = said.takes_rows
         self.most_requests = said.most_requests  #: that it likes to get at once
         self.faces = said.faces  #: what else it can be asked, by name
         self.description = said.description

@@ -121,6 +121,7 @@ class Grpc:
         if parameters := request.parameters:  # as over HTTP: the scheduler's, not the model's
             parameters.pop("priority", None)
             if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
+                request.timeout = timeout
                 ends = self._engine.clock.time() + timeout / 1e6
                 deadline = ends if deadline is None else min(ends, deadline)
         if model.takes_documents:

@@ -58,6 +58,7 @@ class Http:
             # What the scheduler uses isn't an argument of the model: requests that differ in it may be joined.
             parameters.pop("priority", None)
             if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
+                request.timeout = timeout
                 request.deadline = self._engine.clock.time() + timeout / 1e6
 
         if model.takes_documents:
