@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dragoman.errors import InvalidInput, ModelFailed, PredictionFailed, TooLarge
 from dragoman.types import DTYPES, InferRequest, InferResponse, Tensor
-from dragoman.workers import messages
+from dragoman.workers import frames
 from dragoman.workers.messages import (
     Outcomes,
     Part,
@@ -191,7 +191,7 @@ TENSOR = ["x", "FP32", [1], 0, 4, {}]
     ids=str,
 )
 def test_hostile_descriptions_are_damaged(document):
-    data = messages._Data()
+    data = frames.Data()
     data.describe(Tensor("pad", "FP32", np.full(16, np.nan, np.float32)))
     with pytest.raises(Damaged):
         decode_answer(joined(data.frame(orjson.dumps(document))))

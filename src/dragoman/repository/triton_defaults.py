@@ -56,4 +56,6 @@ def _default(kind: Kind) -> Any:
         return {}
     if isinstance(kind, Enum):
         return kind.names[0]
-    return {STRING: "", BOOL: False, FLOAT: 0.0}.get(kind, 0)  # type: ignore[call-overload]
+    if kind is STRING:
+        return ""
+    return False if kind is BOOL else 0.0 if kind is FLOAT else 0

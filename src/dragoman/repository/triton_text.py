@@ -142,9 +142,9 @@ class _Parser:
                 return int(text, 8 if octal else 10)
             return float(text.rstrip("fF"))
         named = {"inf": "Infinity", "infinity": "Infinity", "nan": "NaN", "-inf": "-Infinity"}
-        if token.kind == "word" and text.lower() in named:
-            return named[text.lower()]
-        self._fail(f"expected a number, got {token.text!r}", token)
+        if token.kind != "word" or text.lower() not in named:
+            self._fail(f"expected a number, got {token.text!r}", token)
+        return named[text.lower()]
 
     def _cut(self) -> list[_Token]:
         tokens, at = [], 0

@@ -40,7 +40,7 @@ class TritonError:
         return self._message
 
 
-class TritonModelException(Exception):  # noqa: N818 - its users' name
+class TritonModelException(Exception):
     """Raised for what a model has asked and can't have."""
 
     def message(self) -> str:

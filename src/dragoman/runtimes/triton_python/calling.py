@@ -32,6 +32,7 @@ class Model:
     execute: Callable[[list[Received]], Any]
     outputs: Sequence[str]
     decoupled: bool
+    later: Callable[[Callable[[], None]], object]  #: calls something soon, from another thread
 
 
 class Call:
@@ -107,8 +108,10 @@ class Call:
                 self._answer(place, self._held.pop(place, missing))
 
     def _lose(self, place: int) -> None:
-        """The model has let go of a sender that has not sent its last."""
-        self._answer(place, InvalidOutput("the model has not sent the final flag"))
+        """The model has let go of a sender. That is found out wherever Python tidies up, locks held or not."""
+        if self._outcomes[place] is None:
+            missing = InvalidOutput("the model has not sent the final flag")
+            self._model.later(partial(self._answer, place, missing))
 
     def _outcome(self, place: int, response: Any) -> Outcome:
         if not isinstance(response, InferenceResponse):
@@ -116,8 +119,8 @@ class Call:
                 "Expected an InferenceResponse object in the execute function return list, found type"
                 f" '{type(response).__name__}'."
             )
-        if (error := response.error()) is not None:
-            return to_failure(error)
+        if (said := response.error()) is not None:
+            return to_failure(said)
         wanted = self._requests[place].outputs
         try:
             outputs = tuple(

@@ -7,8 +7,9 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, ClassVar, Final
 
 from dragoman.compat import install
@@ -59,7 +60,10 @@ class TritonPythonRuntime(Runtime):
             if callable(initialize := getattr(self._model, "initialize", None)):
                 _explain("initialize", initialize, _arguments(artifact, config))
         outputs = tuple(spec.name for spec in self.signature.outputs)
-        self._called = Model(artifact.name, artifact.version, execute, outputs, self.concurrent)
+        self._later: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        later = self._later.put
+        self._called = Model(artifact.name, artifact.version, execute, outputs, self.concurrent, later)
+        threading.Thread(target=self._call_later, name="lost answers", daemon=True).start()
 
     @classmethod
     def load(cls, artifact: Artifact) -> "TritonPythonRuntime":
@@ -123,9 +127,14 @@ class TritonPythonRuntime(Runtime):
 
     def close(self) -> None:
         """Call the model's ``finalize``, if it has one."""
+        self._later.put(None)
         if callable(finalize := getattr(self._model, "finalize", None)):
             with hosted(self._host):
                 finalize()
+
+    def _call_later(self) -> None:
+        while (call := self._later.get()) is not None:
+            call()
 
 
 def _complete(kind: type[Any], config: Document) -> Document:
