@@ -54,6 +54,8 @@ class Model:
         self.signature = pool.signature if pool.takes_requests else _signature(pool.signature, settings)
         #: It is given what the client sent: see ``Runtime.takes_documents``.
         self.takes_documents = pool.takes_documents
+        #: It answers as often as it likes, or not at all.
+        self.decoupled = pool.decoupled
         self._pool = pool
         pool.metrics.connect(stats.metrics.take)
         self._clock = clock

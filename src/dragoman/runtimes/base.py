@@ -101,6 +101,9 @@ class Runtime(ABC):
     #: ``abandoned``: a worker process then hears what comes while an execution goes on.
     talks: ClassVar[bool] = False
 
+    #: It answers as often as it likes, or not at all: a last response without outputs says only that it is over.
+    decoupled: bool = False
+
     def attend(self, ask: Ask) -> None:
         """From now on other models can be asked; only where ``talks`` is true."""
         raise NotImplementedError

@@ -19,6 +19,7 @@ class Introduction:
     takes_documents: bool = False
     takes_rows: bool = False
     talks: bool = False
+    decoupled: bool = False
     most_requests: int = 1
     concurrent: bool = False
     continuous: bool = False
@@ -35,6 +36,7 @@ class Introduction:
             runtime.takes_documents,
             runtime.takes_rows,
             runtime.talks,
+            runtime.decoupled,
             runtime.most_requests,
             runtime.concurrent,
             runtime.continuous,
@@ -56,6 +58,7 @@ def introduce(runtime: Runtime) -> dict[str, Any]:
         "takes_documents": runtime.takes_documents,
         "takes_rows": runtime.takes_rows,
         "talks": runtime.talks,
+        "decoupled": runtime.decoupled,
         "most_requests": runtime.most_requests,
         "concurrent": runtime.concurrent,
         "continuous": runtime.continuous,
@@ -76,6 +79,7 @@ def read_introduction(message: Mapping[str, Any]) -> Introduction:
         bool(message["takes_documents"]),
         bool(message["takes_rows"]),
         bool(message["talks"]),
+        bool(message["decoupled"]),
         max(1, int(message["most_requests"])),
         bool(message["concurrent"]),
         bool(message["continuous"]),

@@ -71,6 +71,7 @@ class Pool:
         self.takes_requests = said.takes_requests
         self.takes_documents = said.takes_documents
         self.takes_rows = said.takes_rows
+        self.decoupled = said.decoupled
         self.most_requests = said.most_requests  #: that it likes to get at once
         self.faces = said.faces  #: what else it can be asked, by name
         self.description = said.description

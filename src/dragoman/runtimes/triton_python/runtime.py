@@ -53,7 +53,7 @@ class TritonPythonRuntime(Runtime):
             config = _complete(kind, initial_config(artifact))
             self.signature = read_signature(config, artifact)
             self.most_requests = most_requests(config)
-            self.concurrent = is_decoupled(config)
+            self.concurrent = self.decoupled = is_decoupled(config)
             self._model = _explain("__init__", kind)
             if not callable(execute := getattr(self._model, "execute", None)):
                 raise ConfigError(f"class {CLASS} has no execute method")
