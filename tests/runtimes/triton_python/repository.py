@@ -4,8 +4,14 @@ from pathlib import Path
 from textwrap import dedent
 
 PAIR = """
-    input [ { name: "INPUT0" data_type: TYPE_FP32 dims: [ 4 ] }, { name: "INPUT1" data_type: TYPE_FP32 dims: [ 4 ] } ]
-    output [ { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 4 ] }, { name: "OUTPUT1" data_type: TYPE_FP32 dims: [ 4 ] } ]
+    input [
+      { name: "INPUT0" data_type: TYPE_FP32 dims: [ 4 ] },
+      { name: "INPUT1" data_type: TYPE_FP32 dims: [ 4 ] }
+    ]
+    output [
+      { name: "OUTPUT0" data_type: TYPE_FP32 dims: [ 4 ] },
+      { name: "OUTPUT1" data_type: TYPE_FP32 dims: [ 4 ] }
+    ]
 """
 
 SUM = """
@@ -78,7 +84,8 @@ ECHO = """
                         "timeout": request.timeout(), "priority": request.priority(), "model": request.model_name(),
                         "outputs": request.requested_output_names(), "cancelled": request.is_cancelled()}
                 tensor = pb_utils.Tensor("SAID", np.array([json.dumps(said)], dtype=object))
-                responses.append(pb_utils.InferenceResponse([tensor], parameters={"text": "s", "count": 7, "yes": True}))
+                more = {"text": "s", "count": 7, "yes": True}
+                responses.append(pb_utils.InferenceResponse([tensor], parameters=more))
             return responses
 """
 
@@ -210,6 +217,52 @@ LATER = """
             sender.send(pb_utils.InferenceResponse(request.inputs()), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 """
 
+#: Answers when nobody waits for it any more, and leaves a file then.
+PATIENT = """
+    import os
+    import time
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def initialize(self, args):
+            self.folder = args["model_repository"]
+
+        def execute(self, requests):
+            (request,) = requests
+            open(os.path.join(self.folder, "began"), "w").close()
+            until = time.monotonic() + 60
+            while not request.is_cancelled() and time.monotonic() < until:
+                time.sleep(0.005)
+            if request.is_cancelled():
+                open(os.path.join(self.folder, "cancelled"), "w").close()
+            return [pb_utils.InferenceResponse(request.inputs())]
+"""
+
+#: Asks the patient model and gives up.
+HASTY = """
+    import asyncio
+    import os
+    import pathlib
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def initialize(self, args):
+            self.began = pathlib.Path(args["model_repository"]).parent / "patient" / "began"
+
+        def execute(self, requests):
+            return [asyncio.run(self.answer(request)) for request in requests]
+
+        async def answer(self, request):
+            asked = pb_utils.InferenceRequest(
+                model_name="patient", requested_output_names=["X"], inputs=request.inputs()
+            )
+            waiting = asyncio.create_task(asked.async_exec())
+            while not self.began.exists():
+                await asyncio.sleep(0.005)
+            waiting.cancel()
+            return pb_utils.InferenceResponse(request.inputs())
+"""
+
 ONE = 'input [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ] '
 BACKEND = 'backend: "python"\n'
 
@@ -240,14 +293,14 @@ MODELS = {
         TOGETHER,
     ),
     "finalized": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', FINALIZED),
+    "patient": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', PATIENT),
+    "hasty": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', HASTY),
     "later": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', LATER),
-} | {
-    f"identity_{name.lower()}": (
-        f'input {{ name: "IN" data_type: TYPE_{name} dims: -1 }} output {{ name: "OUT" data_type: TYPE_{name} dims: -1 }}',
-        IDENTITY,
-    )
-    for name in ("BF16", "BOOL", "FP16", "INT64", "STRING", "UINT8")
 }
+for name in ("BF16", "BOOL", "FP16", "INT64", "STRING", "UINT8"):
+    fields = f"data_type: TYPE_{name} dims: -1"
+    written = f'input {{ name: "IN" {fields} }} output {{ name: "OUT" {fields} }}'
+    MODELS[f"identity_{name.lower()}"] = (written, IDENTITY)
 
 
 def make_repository(folder: Path, *names: str) -> Path:

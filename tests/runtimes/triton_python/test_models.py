@@ -5,6 +5,7 @@ import queue
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -210,6 +211,23 @@ def test_models_on_threads_of_the_server_ask_each_other(tmp_path):
     folder = make_repository(tmp_path, "add_sub", "double", "caller")
     with TestClient(str(folder), settings=settings) as client:
         assert ask_caller(client, "add_sub", [1, 2, 3, 4]).json()["outputs"][0]["data"] == [4, 8, 12, 16]
+
+
+def test_a_model_is_told_that_its_client_has_gone(tmp_path):
+    folder = make_repository(tmp_path, "patient") / "patient"
+    with TestClient(str(folder)) as client:
+        connection = HTTPConnection("127.0.0.1", client.app.port)
+        connection.request("POST", "/v2/models/patient/infer", json.dumps({"inputs": [X]}))
+        wait_for((folder / "began").exists)
+        connection.close()
+        wait_for((folder / "cancelled").exists)
+
+
+def test_a_question_that_is_taken_back_is_told_to_who_was_asked(tmp_path):
+    folder = make_repository(tmp_path, "patient", "hasty")
+    with TestClient(str(folder)) as client:
+        assert client.infer("hasty", {"X": np.array([5], np.int32)})["X"].tolist() == [5]
+        wait_for((folder / "patient" / "cancelled").exists)
 
 
 def test_rows_of_several_requests_come_together_up_to_the_batch(server):
