@@ -77,6 +77,7 @@ def test_bfloat16_goes_by_dlpack(server):
 
 
 def test_a_models_error_is_the_answer_with_its_own_words(server):
+    # row: python-codes
     statuses = {2: 400, 3: 404, 4: 503, 5: 501, 6: 409, 7: 499, 8: 500, 9: 500}
     for which, status in statuses.items():
         tensor = {"name": "WHICH", "datatype": "INT32", "shape": [1], "data": [which]}
@@ -85,6 +86,7 @@ def test_a_models_error_is_the_answer_with_its_own_words(server):
 
 
 def test_what_execute_raises_is_told_by_an_id_only(server):
+    # row: python-raises
     tensor = {"name": "WHICH", "datatype": "INT32", "shape": [1], "data": [0]}
     answer = server.post("/v2/models/errors/infer", {"inputs": [tensor]})
     assert answer.status == 500
@@ -155,6 +157,7 @@ def test_an_error_among_the_parts_is_the_last_of_them(server):
 
 
 def test_a_sender_that_is_lost_is_an_error(server):
+    # row: lost-senders
     with streamed(server) as (client, answers):
         ask_repeat(client, [99])
         assert answers.get(timeout=30).as_numpy("OUT")[0] == 99
