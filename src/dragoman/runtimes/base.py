@@ -143,6 +143,9 @@ class Runtime(ABC):
         """Whether it would answer now."""
         return True
 
+    #: ``alive`` asks the model, which may say otherwise at any time; only where ``talks`` is true.
+    watched: bool = False
+
     #: The model is asked again and again about all requests that run: others join between two steps, one by one.
     continuous: bool = False
 

@@ -8,7 +8,8 @@ A worn-out process is replaced between batches, by one that has loaded already: 
 
 A model that answers in microseconds is handed batches ahead, so that it need not be woken for each. Only the first of
 them runs: the others have not begun when the process dies, and wait again. A model that answers several side by side
-gets them as they come, and so does one whose requests join a running batch: of that one every part is a sign of life.
+gets them as they come, and so does one whose requests join a running batch: of that one, and of one that talks, every
+part is a sign of life.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 from dragoman.workers.restarts import DEATHS, WINDOW, Restarts
 from dragoman.workers.shared import Damaged
-from dragoman.workers.talk import Word, encode_abandoned
+from dragoman.workers.talk import Ready, Word, encode_abandoned
 from dragoman.workers.worker import Worker
 
 log = logging.getLogger("dragoman.workers")
@@ -104,7 +105,7 @@ class ProcessInstance:
 
     @property
     def alive(self) -> bool:
-        return self._current is not None
+        return self._current is not None and self._current.willing
 
     @property
     def up(self) -> bool:
@@ -212,6 +213,8 @@ class ProcessInstance:
             raise Damaged(f"an answer to batch {answer.number} out of turn")
         if isinstance(answer, Part):
             wanted = answer.place < len(batch.requests) and batch.emit(answer.place, answer.response)
+            if self._talks:
+                self._began = time.perf_counter()
             if self.continuous:
                 self._stepped(process, batch, wanted)
             return
@@ -427,6 +430,7 @@ class _Process:
     ) -> None:
         self.ready = False
         self._talks = False
+        self.willing = True  # until the model says otherwise
         self.born = time.monotonic()
         self.rss = 0
         self._kills: int | None = None
@@ -453,6 +457,9 @@ class _Process:
         if not isinstance(answer, Outcomes | Part):
             if not self._talks:
                 raise Damaged("a question of a model that asks none")
+            if isinstance(answer, Ready):
+                self.willing = answer.ready
+                return
             self._conversation.heard(answer)
             return
         self._owner.process_answered(self, answer)

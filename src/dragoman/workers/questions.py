@@ -16,7 +16,7 @@ from dragoman.scheduling.scheduler import Outcome, Reply, Ticket
 from dragoman.types import InferRequest
 from dragoman.workers.frames import Frame
 from dragoman.workers.shared import BIG, Damaged
-from dragoman.workers.talk import Forget, Question, Word, encode_reply
+from dragoman.workers.talk import Forget, Question, Took, Word, encode_reply
 
 #: Questions of one worker that may be open.
 MOST: Final = 1024
@@ -60,7 +60,7 @@ class Conversation:
             self._begin(word)
         elif isinstance(word, Forget):
             self._cancel(word.number)
-        else:
+        elif isinstance(word, Took):
             self._untaken -= word.size
             if self._untaken < 0:
                 raise Damaged("replies were taken that nobody has sent")

@@ -3,6 +3,7 @@
 ::
 
     worker ──ask──► server      server ──reply, reply … the last one──► worker ──took──► server
+    worker ──ready──► server: whether it would answer now
     worker ──forget──► server   server ──abandoned──► worker: nobody waits for one of its answers any more
 
 Both write JSON. The worker's is untrusted. Knows no process.
@@ -48,7 +49,14 @@ class Took:
     size: int
 
 
-Word = Question | Forget | Took
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model says whether it would answer now."""
+
+    ready: bool
+
+
+Word = Question | Forget | Took | Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,10 @@ def encode_took(size: int) -> Frame:
     return Data().frame(to_json(["took", size]))
 
 
+def encode_ready(ready: bool) -> Frame:
+    return Data().frame(to_json(["ready", int(ready)]))
+
+
 def encode_reply(number: int, outcome: Outcome) -> Frame:
     """An outcome that can't be told becomes the other model's failure."""
     data = Data()
@@ -113,6 +125,8 @@ def read_word(document: Any, data: memoryview) -> Word:
         return Forget(read_integer(number))
     if kind == "took":
         return Took(read_integer(number))
+    if kind == "ready":
+        return Ready(bool(read_integer(number)))
     if kind != "ask":
         raise Damaged("a frame of an unknown kind")
     model, version, id_, outputs, parameters, timeout, tensors = said

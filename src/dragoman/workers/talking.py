@@ -23,12 +23,22 @@ from dragoman.tensors import Buffer
 from dragoman.types import InferRequest
 from dragoman.workers.frames import Frame
 from dragoman.workers.messages import decode_heard
-from dragoman.workers.talk import Abandoned, Reply, encode_forget, encode_question, encode_took
+from dragoman.workers.talk import (
+    Abandoned,
+    Reply,
+    encode_forget,
+    encode_question,
+    encode_ready,
+    encode_took,
+)
 
 log = logging.getLogger("dragoman.workers")
 
 #: Bytes of replies that were taken before the server is told; less than it lets be on their way.
 _TOLD: Final = 1 << 20
+
+#: Seconds between two looks at whether the model would answer.
+_PAUSE: Final = 0.5
 
 #: Takes what comes of a question.
 Take = Callable[[Outcome], None]
@@ -54,6 +64,8 @@ def serve_talk(
     talk = _Talk(line, runtime, rotten, emit, encode)
     runtime.attend(talk.ask)
     threading.Thread(target=talk.hear, name="hears the server", daemon=True).start()
+    if runtime.watched:
+        threading.Thread(target=talk.watch, name="watches the model", daemon=True).start()
     talk.run()
 
 
@@ -73,6 +85,7 @@ class _Talk:
         self._takers: dict[int, Take] = {}
         self._numbers = count(1)
         self._served = 0
+        self._leaving = threading.Event()
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -102,7 +115,17 @@ class _Talk:
                 number, requests = heard
                 self._open[number] = requests
                 self._batches.put((number, list(requests)))
+        self._leaving.set()
         self._batches.put(None)
+
+    def watch(self) -> None:
+        """Tell when the model says that it would not answer, and when it says that it would."""
+        told = True
+        while not self._leaving.wait(_PAUSE):
+            ready = self._runtime.alive()
+            if ready is not told:
+                told = ready
+                self._line.send(encode_ready(ready))
 
     def ask(self, request: InferRequest, take: Take) -> Callable[[], None]:
         """Send a question. Raises what makes it impossible to write."""

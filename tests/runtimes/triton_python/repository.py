@@ -263,6 +263,22 @@ HASTY = """
             return pb_utils.InferenceResponse(request.inputs())
 """
 
+#: Ready as long as there is no file.
+MOODY = """
+    import os
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def initialize(self, args):
+            self.file = os.path.join(args["model_repository"], "not_now")
+
+        def is_ready(self):
+            return not os.path.exists(self.file)
+
+        def execute(self, requests):
+            return [pb_utils.InferenceResponse(request.inputs()) for request in requests]
+"""
+
 ONE = 'input [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ] '
 BACKEND = 'backend: "python"\n'
 
@@ -294,6 +310,7 @@ MODELS = {
     ),
     "finalized": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', FINALIZED),
     "patient": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', PATIENT),
+    "moody": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', MOODY),
     "hasty": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', HASTY),
     "later": (ONE + 'output [ { name: "X" data_type: TYPE_INT32 dims: [ 1 ] } ]', LATER),
 }

@@ -233,6 +233,17 @@ def test_a_question_that_is_taken_back_is_told_to_who_was_asked(tmp_path):
         wait_for((folder / "patient" / "cancelled").exists)
 
 
+def test_a_model_says_itself_whether_it_is_ready(tmp_path):
+    # row: ready-by-turns
+    folder = make_repository(tmp_path, "moody") / "moody"
+    with TestClient(str(folder)) as client:
+        assert client.get("/v2/models/moody/ready").status == 200
+        (folder / "not_now").touch()
+        wait_for(lambda: client.get("/v2/models/moody/ready").status == 400)
+        (folder / "not_now").unlink()
+        wait_for(lambda: client.get("/v2/models/moody/ready").status == 200)
+
+
 def test_rows_of_several_requests_come_together_up_to_the_batch(server):
     folder = server.app.models[0].folder.parent / "together"
     counts = queue.SimpleQueue()

@@ -55,6 +55,7 @@ class TritonPythonRuntime(Runtime):
             self.most_requests = most_requests(config)
             self.concurrent = self.decoupled = is_decoupled(config)
             self._model = _explain("__init__", kind)
+            self.watched = callable(getattr(self._model, "is_ready", None))
             if not callable(execute := getattr(self._model, "execute", None)):
                 raise ConfigError(f"class {CLASS} has no execute method")
             if callable(initialize := getattr(self._model, "initialize", None)):
@@ -121,6 +122,17 @@ class TritonPythonRuntime(Runtime):
 
         self.begin(requests, emit, done)
         return await answered
+
+    def alive(self) -> bool:
+        """What the model's ``is_ready`` says, if it has one; what raises is not ready."""
+        if not callable(ready := getattr(self._model, "is_ready", None)):
+            return True
+        try:
+            with hosted(self._host):
+                return bool(ready())
+        except Exception:
+            log.exception("is_ready failed")
+            return False
 
     def finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(coroutine)
