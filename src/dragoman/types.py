@@ -62,7 +62,9 @@ class InferRequest:
 
     ``outputs`` names the wanted outputs, answered in the model's order; ``None`` means all of them. ``priority`` 0
     is the model's default, 1 the highest. An empty ``version`` lets the registry choose. A ``fresh`` one is answered
-    by the model, whatever is kept. ``moments`` are noted where somebody wants to know.
+    by the model, whatever is kept. ``timeout`` is what the client has said of the deadline, in microseconds, for models
+    that ask. An ``abandoned`` one is running, and nobody waits for its answer any more. ``moments`` are noted where
+    somebody wants to know.
     """
 
     model: str
@@ -74,6 +76,8 @@ class InferRequest:
     deadline: float | None = None
     priority: int = 0
     fresh: bool = False
+    timeout: int = 0
+    abandoned: bool = False
     moments: Moments | None = None
 
     def input(self, name: str) -> Tensor:

@@ -8,6 +8,7 @@ from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.repository.layouts import read
 from dragoman.repository.spec import ModelSource, Problem
+from dragoman.runtimes import table
 
 SUFFIXES = {".onnx": "onnx", ".joblib": "sklearn", ".py": "python"}
 
@@ -171,14 +172,14 @@ def test_every_folder_and_model_file_of_a_repository_is_a_model(tmp_path: Path) 
 
 def test_a_problem_does_not_keep_the_others_away(tmp_path: Path) -> None:
     make(tmp_path, "bad/model.toml=x x", "bad/model.onnx", "no good.onnx", "ok.onnx", "-x/model.onnx")
-    make(tmp_path, "trit/config.pbtxt", "trit/1/model.onnx")
+    make(tmp_path, "trit/config.pbtxt=max_batch_size: x", "trit/1/model.onnx")
     reasons = {name: what for name, _, what in told(tmp_path)}
     assert reasons.pop("bad").startswith("!model.toml is not TOML: ")
     assert reasons == {
         "-x": "!'-x' can't be a model's name",
         "no good": "!'no good' can't be a model's name",
         "ok": "ok.onnx",
-        "trit": "!Triton's config.pbtxt is not read yet",
+        "trit": "!expected a number, got 'x' (config.pbtxt, line 1)",
     }
 
 
@@ -193,6 +194,26 @@ def test_two_models_of_one_name_are_a_problem(tmp_path: Path) -> None:
 def test_tritons_configuration_gives_way_to_model_toml(tmp_path: Path) -> None:
     make(tmp_path, "iris/config.pbtxt", "iris/1/model.onnx", "iris/model.toml")
     assert only(tmp_path / "iris").settings.runtime == "onnx"
+
+
+def test_tritons_configuration_says_what_a_model_is(tmp_path: Path) -> None:
+    text = 'backend: "onnxruntime" max_batch_size: 8 instance_group { count: 2 }'
+    make(tmp_path, f"iris/config.pbtxt={text}", "iris/1/model.onnx", "iris/2/model.onnx")
+    found = only(tmp_path / "iris")
+    assert (found.version, found.settings.runtime) == ("2", "onnx")
+    assert (found.settings.max_batch, found.settings.instances) == (8, 2)
+
+
+def test_a_model_for_tritons_python_backend_is_known_by_its_class(tmp_path: Path) -> None:
+    code = "class TritonPythonModel:\n    pass\n"
+    make(tmp_path, f"a/1/model.py={code}", "b/config.pbtxt=backend: 'python'", f"b/1/model.py={code}")
+    make(tmp_path, "b/1/weights.onnx", "c/config.pbtxt=backend: 'python'", "c/1/model.py=class Model: ...")
+    found = read(str(tmp_path), ModelSettings(), table.guess)
+    assert [each.settings.runtime for each in found if isinstance(each, ModelSource)] == [
+        "triton_python",
+        "triton_python",
+        "python",
+    ]
 
 
 def test_links_are_followed_and_name_the_model(tmp_path: Path) -> None:
@@ -248,7 +269,7 @@ def test_reasons_and_hints_name_no_path_of_this_machine(tmp_path: Path) -> None:
         "b/model.toml=[[",
         "c/model.toml=file = 'x'",
         "d/1/",
-        "e/config.pbtxt",
+        "e/config.pbtxt=[",
         "f.onnx",
         "g/model.toml/",
     )

@@ -15,7 +15,7 @@ from .conftest import artifact
 def test_every_runtime_is_where_the_table_says(name: str) -> None:
     found = runtime_class(name)
     assert issubclass(found, Runtime)
-    assert found.extra == ("" if name == "python" else name)
+    assert found.extra == ("" if name in ("kserve", "python", "triton_python") else name)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dragoman.errors import InvalidInput, ModelFailed, PredictionFailed, TooLarge
 from dragoman.types import DTYPES, InferRequest, InferResponse, Tensor
-from dragoman.workers import messages
+from dragoman.workers import frames, messages
 from dragoman.workers.messages import (
     Outcomes,
     Part,
@@ -191,7 +191,7 @@ TENSOR = ["x", "FP32", [1], 0, 4, {}]
     ids=str,
 )
 def test_hostile_descriptions_are_damaged(document):
-    data = messages._Data()
+    data = frames.Data()
     data.describe(Tensor("pad", "FP32", np.full(16, np.nan, np.float32)))
     with pytest.raises(Damaged):
         decode_answer(joined(data.frame(orjson.dumps(document))))
@@ -219,6 +219,7 @@ def test_an_answer_that_cannot_be_told_is_that_requests_failure_alone(tensor):
 
 
 def test_an_answer_with_too_much_data_is_refused_where_it_is_made(monkeypatch):
+    monkeypatch.setattr(frames, "MOST_DATA", 1000)
     monkeypatch.setattr(messages, "MOST_DATA", 1000)
     big = InferResponse("m", "1", (Tensor("x", "UINT8", np.zeros(2000, np.uint8)),))
     answer = decode_answer(joined(encode_outcomes(1, [big], 0.1)))

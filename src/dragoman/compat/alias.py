@@ -14,8 +14,10 @@ from typing import Final
 
 #: A name that user code imports, and the package behind it.
 SURFACES: Final[Mapping[str, str]] = {
+    "c_python_backend_utils": "dragoman.compat.triton_python_backend_utils",
     "kserve": "dragoman.compat.kserve",
     "kserve_storage": "dragoman.compat.kserve.storage",
+    "triton_python_backend_utils": "dragoman.compat.triton_python_backend_utils",
     "ts": "dragoman.compat.ts",
 }
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from dragoman.config import ModelSettings
 from dragoman.engine.model import Model
@@ -25,11 +25,15 @@ from dragoman.engine.residency import Residency
 from dragoman.engine.warmup import warm_up
 from dragoman.engine.watching import Watcher
 from dragoman.errors import ConfigError
-from dragoman.scheduling.scheduler import Clock
+from dragoman.scheduling.scheduler import Clock, Reply, Ticket
 from dragoman.stats import Stats
+from dragoman.types import InferRequest
 from dragoman.workers.pool import Pool
 
 log = logging.getLogger("dragoman.engine")
+
+#: Whose requests are those of models.
+DIALECT: Final = "model"
 
 
 class State(Enum):
@@ -198,6 +202,7 @@ class Lifecycle:
         except BaseException:
             plan.gone()
             raise
+        pool.questions.connect(self._ask)
         try:
             stats = self._stats.of(plan.name, plan.version)
             model = Model(plan.name, plan.version, plan.platform, pool, plan.settings, stats, self._clock)
@@ -214,6 +219,15 @@ class Lifecycle:
         if self.watch is not None:
             model.watcher = await self.watch(model, plan.source)
         return model
+
+    def _ask(self, request: InferRequest, reply: Reply) -> Ticket | None:
+        """One model asks another, which is found as for any client. Raises DragomanError."""
+        model = self._registry.find(request.model, request.version, lambda name: None)
+        if request.timeout:
+            request.deadline = self._clock.time() + request.timeout / 1e6
+        if model.takes_documents:
+            request.parameters["headers"] = {}
+        return model.infer(request, reply, DIALECT)
 
     async def _confirm(self, confirm: Confirm, model: Model, record: Record, *, serving: bool) -> None:
         try:

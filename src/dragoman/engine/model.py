@@ -56,6 +56,8 @@ class Model:
         self.signature = pool.signature if pool.takes_requests else _signature(pool.signature, settings)
         #: It is given what the client sent: see ``Runtime.takes_documents``.
         self.takes_documents = pool.takes_documents
+        #: It answers as often as it likes, or not at all.
+        self.decoupled = pool.decoupled
         self._pool = pool
         pool.metrics.connect(stats.metrics.take)
         self._clock = clock
@@ -298,15 +300,17 @@ def _scheduler(
         stats,
         clock,
         queue_size=settings.queue_size,
-        batched=signature.batched and not pool.takes_requests,
-        alike=not pool.takes_requests,
+        batched=signature.batched and (pool.takes_rows or not pool.takes_requests),
+        alike=pool.takes_rows or not pool.takes_requests,
         now=pool.now,
         asleep=asleep,
     )
 
 
 def _policy(signature: Signature, settings: ModelSettings, pool: Pool) -> Policy:
-    if pool.takes_requests:
+    if pool.takes_rows:
+        max_batch = pool.most_requests  # its own configuration says so
+    elif pool.takes_requests:
         max_batch = settings.max_batch or pool.most_requests
     elif signature.batched:
         max_batch = signature.max_batch or DEFAULT_MAX_BATCH

@@ -13,6 +13,7 @@ What it takes::
 """
 
 import difflib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +34,10 @@ from dragoman.repository.spec import (
     read_description,
     split_entry,
 )
+from dragoman.repository.triton_config import configure, read_config
 from dragoman.repository.versions import is_version, missing, wanted
+
+log = logging.getLogger("dragoman.repository")
 
 Guess = Callable[[Path], str | None]
 Found = list[ModelSource | Problem]
@@ -108,8 +112,8 @@ def read_model(
     name = directory.name
     try:
         check_name(name)
-        read_triton_config(directory)
         description = read_description(directory, name, defaults)
+        description = read_triton_config(directory, name, description)
         if configure is not None:
             description = configure(description, directory)
         return list(read_versions(directory, description, guess))
@@ -117,13 +121,19 @@ def read_model(
         return [_problem(name, error, directory, folder=directory)]
 
 
-def read_triton_config(directory: Path) -> None:
-    """The door for Triton's own description of a model: shut, lest one be served otherwise than it says."""
-    if (directory / TRITON_CONFIG).exists() and not (directory / MODEL_TOML).exists():
-        raise ConfigError(
-            "Triton's config.pbtxt is not read yet",
-            hint="put a model.toml beside it (it may be empty) to serve the model without config.pbtxt",
-        )
+def read_triton_config(directory: Path, name: str, description: Description) -> Description:
+    """The description with the words of Triton's ``config.pbtxt`` on top, where there is one and no ``model.toml``.
+
+    What has no effect here is logged. Raises ConfigError.
+    """
+    path = directory / TRITON_CONFIG
+    if not path.exists() or (directory / MODEL_TOML).exists():
+        return description
+    configured = configure(read_config(path), name, description, directory)
+    for remark in configured.remarks:
+        told = {"model": name, "field": remark.field, "instead": remark.consequence}
+        log.warning("a part of a model's configuration has no effect", extra=told)
+    return configured.description
 
 
 def _read_directory(directory: Path, defaults: ModelSettings, guess: Guess, archive: ReadArchive) -> Found:
@@ -242,7 +252,10 @@ def _locate(place: Path, description: Description, guess: Guess) -> Path:
 
 
 def _with_runtime(settings: ModelSettings, path: Path, guess: Guess, entry: str = "") -> ModelSettings:
-    runtime = settings.runtime or (guess(path) if path.is_file() else "") or ""
+    guessed = (guess(path) if path.is_file() else "") or ""
+    runtime = settings.runtime or guessed
+    if runtime == "python" and guessed == "triton_python":  # "python" is also what Triton calls its backend
+        runtime = guessed
     if not runtime and not entry:
         raise ConfigError(
             f"no runtime is known for the file {path.name!r}",

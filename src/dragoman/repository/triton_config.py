@@ -16,8 +16,10 @@ from dragoman.config import ModelSettings
 from dragoman.errors import ConfigError
 from dragoman.repository.fields import Document, check
 from dragoman.repository.spec import Description, Table, read_labels
+from dragoman.repository.triton_defaults import fill
 from dragoman.repository.triton_fields import MODEL_CONFIG
 from dragoman.repository.triton_remarks import Remark, unused
+from dragoman.repository.triton_text import parse_text
 
 #: Triton's names of backends and platforms that are called otherwise here.
 RUNTIMES: Final = {
@@ -37,6 +39,9 @@ PARAMETERS: Final[Mapping[str, Mapping[str, tuple[str, type]]]] = {
 #: More than any machine runs; a configuration may come from a client.
 MOST_INSTANCES: Final = 1_000
 MOST_WARMUPS: Final = 10_000
+CONFIG_BYTES: Final = 16 << 20
+#: The file of a model of Triton's Python backend, unless its configuration names another.
+PYTHON_FILE: Final = "model.py"
 
 #: What a model can't be served without, and why it isn't served.
 _REFUSED: Final = {
@@ -71,6 +76,19 @@ def check_config(document: Any) -> Document:
     return checked
 
 
+def read_config(path: Path) -> Document:
+    """The fields of a ``config.pbtxt``. Raises ConfigError."""
+    try:
+        if path.stat().st_size > CONFIG_BYTES:
+            raise ConfigError(f"{path.name} has more than {CONFIG_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"can't read {path.name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name} is not UTF-8 text") from error
+    return check_config(parse_text(text, MODEL_CONFIG, path.name))
+
+
 def configure(config: Document, name: str, base: Description, folder: Path | None = None) -> Configured:
     """The description ``base`` of the model ``name`` with its configuration's words on top.
 
@@ -82,7 +100,8 @@ def configure(config: Document, name: str, base: Description, folder: Path | Non
     for field, reason in _REFUSED.items():
         if config.get(field):
             raise ConfigError(f"{field}: {reason}")
-    if config.get("model_transaction_policy", {}).get("decoupled"):
+    python = config.get("backend") == "python"
+    if config.get("model_transaction_policy", {}).get("decoupled") and not python:
         raise ConfigError(
             "model_transaction_policy: models that answer as often as they like are not served yet"
         )
@@ -94,6 +113,8 @@ def configure(config: Document, name: str, base: Description, folder: Path | Non
         options.pop("batched", None)
     elif {"max_batch_size", "input", "output"} & config.keys():
         options["batched"] = False
+    if python:
+        options["config"] = fill(config, name)
     file = _file(config, folder, remarks)
     inputs = _tensors(config, "input", base.inputs, folder, batched, remarks)
     outputs = _tensors(config, "output", base.outputs, folder, batched, remarks)
@@ -192,6 +213,8 @@ def _options(config: Document, runtime: str, remarks: list[Remark]) -> Table:
 def _file(config: Document, folder: Path | None, remarks: list[Remark]) -> str:
     """The file that the configuration names, if any version has it."""
     name: str = config.get("default_model_filename", "")
+    if not name and config.get("backend") == "python" and folder is not None:
+        return PYTHON_FILE if any(folder.glob(f"[0-9]*/{PYTHON_FILE}")) else ""
     if not name or folder is None:
         return ""
     if "/" in name or "\\" in name or "\0" in name or name in (".", ".."):

@@ -34,6 +34,12 @@ class Artifact:
 Emit = Callable[[int, InferResponse], object]
 
 
+#: Takes the outcomes of requests, in order, once; from any thread.
+Done = Callable[[Sequence[InferResponse | DragomanError]], None]
+#: Asks another model. Its outcomes go to the second argument, parts first; what it gives back takes the question back.
+Ask = Callable[[InferRequest, Callable[[InferResponse | DragomanError], None]], Callable[[], None]]
+
+
 class RunningBatch(ABC):
     """Requests that a ``continuous`` model answers step by step; ``key`` tells them apart. Its length counts them."""
 
@@ -88,6 +94,24 @@ class Runtime(ABC):
     #: ``parameters`` that have its ``status``, ``headers`` and ``content_type``.
     takes_documents: ClassVar[bool] = False
 
+    #: Of those, only equal ones come together, and what counts of them is their rows.
+    takes_rows: ClassVar[bool] = False
+
+    #: It asks other models while it answers, answers from threads of its own, and wants to know of requests that were
+    #: ``abandoned``: a worker process then hears what comes while an execution goes on.
+    talks: ClassVar[bool] = False
+
+    #: It answers as often as it likes, or not at all: a last response without outputs says only that it is over.
+    decoupled: bool = False
+
+    def attend(self, ask: Ask) -> None:
+        """From now on other models can be asked; only where ``talks`` is true."""
+        raise NotImplementedError
+
+    def begin(self, requests: Sequence[InferRequest], emit: Emit, done: Done) -> None:
+        """``execute_requests`` that may return before everything is answered; only where ``talks`` is true."""
+        raise NotImplementedError
+
     def execute_requests(
         self, requests: Sequence[InferRequest], emit: Emit
     ) -> Sequence[InferResponse | DragomanError]:
@@ -118,6 +142,9 @@ class Runtime(ABC):
     def alive(self) -> bool:
         """Whether it would answer now."""
         return True
+
+    #: ``alive`` asks the model, which may say otherwise at any time; only where ``talks`` is true.
+    watched: bool = False
 
     #: The model is asked again and again about all requests that run: others join between two steps, one by one.
     continuous: bool = False

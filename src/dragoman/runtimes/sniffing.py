@@ -1,4 +1,4 @@
-"""Whether a Python file has a typed service in it: read as text, never run."""
+"""What a Python file has in it, a typed service or a model for Triton: read as text, never run."""
 
 import ast
 from pathlib import Path
@@ -21,6 +21,33 @@ def is_service_file(path: Path) -> bool:
         return False
     names = _names(module)
     return any(_means_service(node, names) for statement in module.body for node in _marks(statement))
+
+
+def is_triton_file(path: Path) -> bool:
+    """Whether it has a class called ``TritonPythonModel``. A file that can't be read has none."""
+    try:
+        if path.stat().st_size > _BYTES:
+            return False
+        text = path.read_bytes()
+        if b"TritonPythonModel" not in text:
+            return False
+        module = ast.parse(text)
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any("TritonPythonModel" in _bound(statement) for statement in module.body)
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """The names that a statement of a module gives something."""
+    if isinstance(statement, ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.ImportFrom):
+        return {each.asname or each.name for each in statement.names}
+    if isinstance(statement, ast.Assign):
+        return {target.id for target in statement.targets if isinstance(target, ast.Name)}
+    if isinstance(statement, ast.If | ast.Try):
+        return {name for inner in statement.body for name in _bound(inner)}
+    return set()
 
 
 def _names(module: ast.Module) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from dragoman.errors import ConfigError
 from dragoman.runtimes.base import Runtime
-from dragoman.runtimes.sniffing import is_service_file
+from dragoman.runtimes.sniffing import is_service_file, is_triton_file
 
 #: What ``runtime`` may be in a ``model.toml``, and the class behind it.
 RUNTIMES: Final[Mapping[str, str]] = {
@@ -20,11 +20,16 @@ RUNTIMES: Final[Mapping[str, str]] = {
     "sklearn": "dragoman.runtimes.sklearn:SklearnRuntime",
     "torch": "dragoman.runtimes.torch:TorchRuntime",
     "torchserve": "dragoman.runtimes.torchserve:TorchServeRuntime",
+    "triton_python": "dragoman.runtimes.triton_python:TritonPythonRuntime",
     "xgboost": "dragoman.runtimes.xgboost:XGBoostRuntime",
 }
 
 #: What metadata calls a runtime where clients of the Open Inference Protocol expect another name.
-PLATFORMS: Final[Mapping[str, str]] = {"onnx": "onnxruntime_onnx", "torch": "pytorch_libtorch"}
+PLATFORMS: Final[Mapping[str, str]] = {
+    "onnx": "onnxruntime_onnx",
+    "torch": "pytorch_libtorch",
+    "triton_python": "python",
+}
 
 #: Which runtimes a file's suffix may stand for.
 SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -72,6 +77,8 @@ def guess(path: Path) -> str | None:
     names = SUFFIXES.get(suffix, ())
     if suffix == ".py" and is_service_file(path):
         return "service"
+    if suffix == ".py" and is_triton_file(path):
+        return "triton_python"
     if suffix not in _AMBIGUOUS:
         return names[0] if names else None
     found = _sniff(path)

@@ -174,6 +174,7 @@ class Entry:
 
     def _tell_instance(self) -> None:
         if self.running and self.instance is not None:
+            self.request.abandoned = True
             self.instance.unwanted(self.request)
 
 

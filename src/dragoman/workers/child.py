@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,17 +27,19 @@ from typing import Any, Final, NoReturn
 
 from dragoman.errors import ConfigError, InvalidOutput, PredictionFailed
 from dragoman.model_metrics import Value
-from dragoman.runtimes.base import Artifact, Runtime
+from dragoman.runtimes.base import Artifact, Emit, Runtime
 from dragoman.runtimes.table import runtime_class
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.types import InferRequest, InferResponse
 from dragoman.workers import sweep
 from dragoman.workers.execution import execute, execute_concurrently
+from dragoman.workers.frames import Frame
 from dragoman.workers.introduction import introduce
-from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
+from dragoman.workers.messages import decode_requests, encode_outcomes, encode_part
 from dragoman.workers.reporting import Reporter, encode_values
 from dragoman.workers.shared import BIG, HERE, IN_FILE, LARGEST, Ring, read_file, write_file
 from dragoman.workers.stepping import serve_steps
+from dragoman.workers.talking import Encode, serve_talk
 
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 #: Exit codes that say what happened: the server reads them.
@@ -154,7 +156,11 @@ def main(arguments: Sequence[str]) -> None:
     gc.freeze()
     code: object = 0
     try:
-        if runtime.concurrent:
+        if runtime.talks:
+            emit, encode = _speak(line, order["max_output"])
+            serve_talk(line, runtime, partial(_rotten, order=order), emit, encode)
+            runtime.close()
+        elif runtime.concurrent:
             runtime.finish(_serve_concurrently(line, runtime, order))
             runtime.close()
         elif runtime.continuous:
@@ -228,6 +234,11 @@ async def _serve_concurrently(line: Line, runtime: Runtime, order: dict[str, Any
 
     asyncio.get_running_loop().add_reader(line.wake_in, hear)
     await leaving.wait()
+
+
+def _speak(line: Line, most: int) -> tuple[Callable[[int], Emit], Encode]:
+    """How a model that talks hands out parts of the answer to a batch, and answers it."""
+    return lambda number: partial(_emit, line, number, most), partial(_encode, most=most)
 
 
 def _emit(line: Line, number: int, most: int, place: int, response: InferResponse) -> None:

@@ -17,6 +17,9 @@ class Introduction:
     fast: bool = False
     takes_requests: bool = False
     takes_documents: bool = False
+    takes_rows: bool = False
+    talks: bool = False
+    decoupled: bool = False
     most_requests: int = 1
     concurrent: bool = False
     continuous: bool = False
@@ -31,6 +34,9 @@ class Introduction:
             runtime.fast,
             runtime.takes_requests,
             runtime.takes_documents,
+            runtime.takes_rows,
+            runtime.talks,
+            runtime.decoupled,
             runtime.most_requests,
             runtime.concurrent,
             runtime.continuous,
@@ -50,6 +56,9 @@ def introduce(runtime: Runtime) -> dict[str, Any]:
         "fast": runtime.fast,
         "takes_requests": runtime.takes_requests,
         "takes_documents": runtime.takes_documents,
+        "takes_rows": runtime.takes_rows,
+        "talks": runtime.talks,
+        "decoupled": runtime.decoupled,
         "most_requests": runtime.most_requests,
         "concurrent": runtime.concurrent,
         "continuous": runtime.continuous,
@@ -68,6 +77,9 @@ def read_introduction(message: Mapping[str, Any]) -> Introduction:
         bool(message["fast"]),
         bool(message["takes_requests"]),
         bool(message["takes_documents"]),
+        bool(message["takes_rows"]),
+        bool(message["talks"]),
+        bool(message["decoupled"]),
         max(1, int(message["most_requests"])),
         bool(message["concurrent"]),
         bool(message["continuous"]),

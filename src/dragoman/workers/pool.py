@@ -23,11 +23,12 @@ from dragoman.workers.far import Loader
 from dragoman.workers.instance import InlineInstance, LoopInstance, ThreadInstance
 from dragoman.workers.introduction import Introduction
 from dragoman.workers.process import ProcessInstance, ProcessPlan
+from dragoman.workers.questions import Questions, ask_from_threads
 from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 
 #: Runtimes that run their users' code: in processes, unless the operator or the model says otherwise.
-USER_CODE: Final = frozenset({"kserve", "python", "service", "torchserve"})
+USER_CODE: Final = frozenset({"kserve", "python", "service", "torchserve", "triton_python"})
 #: What the border between processes is made of.
 PROCESSES_WORK: Final = all(hasattr(os, name) for name in ("memfd_create", "eventfd", "pidfd_open"))
 
@@ -62,18 +63,22 @@ class Pool:
         exits: Exits | None = None,
         now: Now | None = None,
         metrics: Outlet | None = None,
+        questions: Questions | None = None,
     ) -> None:
         """``more`` loads one more instance; ``now`` is the short way of one that runs on the event loop."""
         self.signature = said.signature
         self.instances = list(instances)
         self.takes_requests = said.takes_requests
         self.takes_documents = said.takes_documents
+        self.takes_rows = said.takes_rows
+        self.decoupled = said.decoupled
         self.most_requests = said.most_requests  #: that it likes to get at once
         self.faces = said.faces  #: what else it can be asked, by name
         self.description = said.description
         self.exits = exits  #: how its processes ended, where it has any
         self.now = now
         self.metrics = metrics or Outlet()
+        self.questions = questions or Questions()  #: to other models
         self.continuous = said.continuous  #: requests are handed over one by one, and join what runs
         self._more = more
 
@@ -184,7 +189,9 @@ async def _start_processes(
 
     processes = [process for process, _ in loaded]
     await _check_equal(artifact.name, processes, [each for _, each in loaded])
-    return Pool(said, processes, more, exits=plan.exits, metrics=plan.metrics), said.fast
+    return Pool(
+        said, processes, more, exits=plan.exits, metrics=plan.metrics, questions=plan.questions
+    ), said.fast
 
 
 async def _start_far(
@@ -211,10 +218,16 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
     An inline model is one copy, loaded on a thread so that the event loop stays free meanwhile.
     """
     loop, numbers = asyncio.get_running_loop(), count()
-    metrics = Outlet()
+    metrics, questions = Outlet(), Questions()
+
+    def load_here() -> Runtime:
+        runtime = load()
+        if runtime.talks:
+            runtime.attend(ask_from_threads(questions, loop))
+        return runtime
 
     async def start() -> tuple[ThreadInstance, Runtime]:
-        thread = ThreadInstance(name, load, loop, metrics, next(numbers))
+        thread = ThreadInstance(name, load_here, loop, metrics, next(numbers))
         try:
             return thread, await asyncio.wrap_future(thread.loaded)
         except BaseException as error:
@@ -237,11 +250,12 @@ async def start_here(name: str, load: Callable[[], Runtime], instances: int = 1,
         return thread
 
     if where == "thread" or not (where == "inline" or runtime.fast):
-        return Pool(said, threads, more, metrics=metrics)
-    if said.concurrent:
+        return Pool(said, threads, more, metrics=metrics, questions=questions)
+    if said.concurrent or said.talks:
         await _closed(threads)
+        why = "asks other models" if said.talks else "is made of coroutines"
         raise ConfigError(
-            f"model {name!r} is made of coroutines: it can't run on the server's event loop",
+            f"model {name!r} {why}: it can't run on the server's event loop",
             hint="use execution = 'process' or 'thread'",
         )
     # The threads have nothing more to do; a runtime that stays must not be closed by the thread that loaded it.

@@ -8,7 +8,8 @@ A worn-out process is replaced between batches, by one that has loaded already: 
 
 A model that answers in microseconds is handed batches ahead, so that it need not be woken for each. Only the first of
 them runs: the others have not begun when the process dies, and wait again. A model that answers several side by side
-gets them as they come, and so does one whose requests join a running batch: of that one every part is a sign of life.
+gets them as they come, and so does one whose requests join a running batch: of that one, and of one that talks, every
+part is a sign of life.
 """
 
 import asyncio
@@ -28,10 +29,12 @@ from dragoman.workers import oom
 from dragoman.workers.crash import Cause, CrashReport, Exits, Reason
 from dragoman.workers.introduction import Introduction, read_introduction
 from dragoman.workers.messages import Outcomes, Part
+from dragoman.workers.questions import Conversation, Questions
 from dragoman.workers.report import InstanceReport
 from dragoman.workers.reporting import Outlet
 from dragoman.workers.restarts import DEATHS, WINDOW, Restarts
 from dragoman.workers.shared import Damaged
+from dragoman.workers.talk import Ready, Word, encode_abandoned
 from dragoman.workers.worker import Worker
 
 log = logging.getLogger("dragoman.workers")
@@ -60,6 +63,7 @@ class ProcessPlan:
     exits: Exits = field(default_factory=Exits)
     kills: Path | None = field(default_factory=oom.find_counter)  #: where the kernel counts those for memory
     metrics: Outlet = field(default_factory=Outlet)
+    questions: Questions = field(default_factory=Questions)
 
 
 class ProcessInstance:
@@ -76,6 +80,7 @@ class ProcessInstance:
         self._batches: dict[int, _Batch] = {}  # handed over, oldest first: that one runs, or all do
         self.continuous = False  # what it works on side by side are steps of all of it
         self._concurrent = False
+        self._talks = False
         self._count = 0
         self._pace = AHEAD  # seconds a batch takes, on average
         self._began = 0.0  # when the oldest batch became that
@@ -100,7 +105,7 @@ class ProcessInstance:
 
     @property
     def alive(self) -> bool:
-        return self._current is not None
+        return self._current is not None and self._current.willing
 
     @property
     def up(self) -> bool:
@@ -153,7 +158,13 @@ class ProcessInstance:
             self._finish(self._count, [refusal] * len(requests), 0.0)
 
     def unwanted(self, request: InferRequest) -> None:
-        """Who works step by step is told when it hands out the next part; the others answer all the same."""
+        """Who talks is told now, who works step by step when it hands out the next part; others answer all the same."""
+        if not self._talks or self._current is None:
+            return
+        for batch in self._batches.values():
+            for place, each in enumerate(batch.requests):
+                if each is request:
+                    self._current.worker.tell(encode_abandoned(batch.number, place))
 
     def close(self, when_ended: Callable[[], None]) -> None:
         """Let the processes end, and tell when they have. Nothing is running."""
@@ -174,7 +185,7 @@ class ProcessInstance:
 
     def process_loaded(self, process: "_Process", hello: dict[str, Any]) -> None:
         said = read_introduction(hello)
-        self.continuous = said.continuous
+        self.continuous, self._talks = said.continuous, said.talks
         self._concurrent = said.concurrent or said.continuous
         if self._when_ended is not None or self.loaded.cancelled():
             process.worker.stop()
@@ -202,6 +213,8 @@ class ProcessInstance:
             raise Damaged(f"an answer to batch {answer.number} out of turn")
         if isinstance(answer, Part):
             wanted = answer.place < len(batch.requests) and batch.emit(answer.place, answer.response)
+            if self._talks:
+                self._began = time.perf_counter()
             if self.continuous:
                 self._stepped(process, batch, wanted)
             return
@@ -416,6 +429,8 @@ class _Process:
         self, owner: ProcessInstance, plan: ProcessPlan, loop: asyncio.AbstractEventLoop, label: str
     ) -> None:
         self.ready = False
+        self._talks = False
+        self.willing = True  # until the model says otherwise
         self.born = time.monotonic()
         self.rss = 0
         self._kills: int | None = None
@@ -424,6 +439,7 @@ class _Process:
         self._owner = owner
         self._loop = loop
         self.worker = Worker(plan.order, self, loop, label, plan.environment)
+        self._conversation = Conversation(plan.questions, self.worker.tell)
         self._load_timeout = plan.load_timeout
         self._limit = loop.call_later(plan.load_timeout, self._give_up) if plan.load_timeout else None
         self._look()
@@ -432,11 +448,20 @@ class _Process:
         if self.ready:
             raise Damaged("it says twice that it is ready")
         self.ready = True
+        self._talks = read_introduction(hello).talks
         self._stop_waiting()
         self.rss = self.worker.rss or self.rss
         self._owner.process_loaded(self, hello)
 
-    def answered(self, answer: Outcomes | Part) -> None:
+    def answered(self, answer: Outcomes | Part | Word) -> None:
+        if not isinstance(answer, Outcomes | Part):
+            if not self._talks:
+                raise Damaged("a question of a model that asks none")
+            if isinstance(answer, Ready):
+                self.willing = answer.ready
+                return
+            self._conversation.heard(answer)
+            return
         self._owner.process_answered(self, answer)
 
     def measured(self, values: Sequence[Value]) -> None:
@@ -445,6 +470,7 @@ class _Process:
     def ended(self, cause: Cause, failure: dict[str, str] | None) -> None:
         self._timer.cancel()
         self._stop_waiting()
+        self._conversation.close()
         if cause.reason is Reason.SIGKILL and oom.count_kills(self._counter) != self._kills:
             cause = Cause(Reason.OOM, "out of memory: the kernel killed it to get its memory")
         self._owner.process_ended(self, cause, failure)

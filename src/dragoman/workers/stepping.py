@@ -12,7 +12,8 @@ from dragoman.runtimes.base import Runtime
 from dragoman.scheduling.scheduler import Outcome
 from dragoman.tensors import Buffer
 from dragoman.types import InferResponse
-from dragoman.workers.messages import Frame, decode_requests, encode_outcomes, encode_part
+from dragoman.workers.frames import Frame
+from dragoman.workers.messages import decode_requests, encode_outcomes, encode_part
 
 #: Whether the process should be replaced, and why: told of the newest outcomes and of how many there were in all.
 Rotten = Callable[[Sequence[Outcome], int], str]

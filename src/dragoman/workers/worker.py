@@ -27,6 +27,7 @@ from dragoman.types import InferRequest
 from dragoman.workers import guard, sweep
 from dragoman.workers.child import LOAD_FAILED, OUT_OF_MEMORY
 from dragoman.workers.crash import Cause, Reason, explain_exit
+from dragoman.workers.frames import Frame
 from dragoman.workers.messages import Outcomes, Part, decode_answer, encode_requests
 from dragoman.workers.output import Output
 from dragoman.workers.reporting import LONGEST, decode_values
@@ -41,6 +42,7 @@ from dragoman.workers.shared import (
     read_file,
     write_file,
 )
+from dragoman.workers.talk import Word
 
 #: Seconds between asking a process to end and ending it.
 PATIENCE: Final = 2.0
@@ -62,7 +64,7 @@ class Listener(Protocol):
     """Who is told. ``ended`` comes exactly once, last."""
 
     def loaded(self, hello: dict[str, Any]) -> None: ...
-    def answered(self, answer: Outcomes | Part) -> None: ...
+    def answered(self, answer: Outcomes | Part | Word) -> None: ...
     def measured(self, values: Sequence[Value]) -> None: ...
     def ended(self, cause: Cause, failure: dict[str, str] | None) -> None: ...
 
@@ -168,7 +170,10 @@ class Worker:
 
     def send(self, number: int, requests: Sequence[InferRequest]) -> None:
         """Hand over a batch. Raises for what can't be put into words."""
-        frame = encode_requests(number, requests)
+        self.tell(encode_requests(number, requests))
+
+    def tell(self, frame: Frame) -> None:
+        """Hand over a frame."""
         if frame.size < BIG:
             self._write([HERE, *frame.pieces], frame.size + len(HERE))
             return

@@ -14,7 +14,7 @@ from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
 from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
-from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
+from dragoman.errors import Code, DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import grpc_codec, metadata
 from dragoman.protocols.kserve_v2.grpc_statistics import encode_statistics
 from dragoman.protocols.kserve_v2.grpc_stream import InferStream
@@ -43,6 +43,8 @@ _NOT_OFFERED: Final = {
 }
 #: What the protocol has without Triton's extensions.
 PLAIN: Final = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+
+_DECOUPLED: Final = "ModelInfer RPC doesn't support models with decoupled transaction policy"
 
 Answer = Callable[[Any], Any]
 
@@ -81,6 +83,9 @@ class Grpc:
     def model_infer(self, call: Call) -> None:
         """One inference: the answer is sent when the model has it, perhaps before this returns."""
         model, asked = self.decode(grpc_codec.parse_infer(call.message), call)
+        if model.decoupled:
+            model.stats.answers[DIALECT, Code.UNSUPPORTED.value] += 1
+            raise Unsupported(_DECOUPLED)
         entry: Ticket | None = None
 
         def reply(outcome: Outcome) -> None:
@@ -94,10 +99,7 @@ class Grpc:
             else:
                 if entry is not None:
                     entry.cancel()
-                fail(
-                    call,
-                    Unsupported("ModelInfer RPC doesn't support models with decoupled transaction policy"),
-                )
+                fail(call, Unsupported(_DECOUPLED))
 
         entry = submit(model, asked, reply)
         if entry is not None:
@@ -121,6 +123,7 @@ class Grpc:
         if parameters := request.parameters:  # as over HTTP: the scheduler's, not the model's
             parameters.pop("priority", None)
             if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
+                request.timeout = timeout
                 ends = self._engine.clock.time() + timeout / 1e6
                 deadline = ends if deadline is None else min(ends, deadline)
         if model.takes_documents:

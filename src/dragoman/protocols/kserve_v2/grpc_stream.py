@@ -163,7 +163,7 @@ class Turn:
             self._stream.send(pieces)
 
     def _finish(self, outcome: InferResponse) -> None:
-        if outcome.outputs or not self._parts:
+        if outcome.outputs or not (self._parts or self._model.decoupled):
             self.answer.append(self._encode(outcome))
         elif self._asked.empty_final:
             last = grpc_codec.encode_empty_final(self._model.name, self._id)

@@ -6,7 +6,7 @@ from dragoman.engine.engine import Engine
 from dragoman.engine.model import Model
 from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
-from dragoman.errors import DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
+from dragoman.errors import Code, DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
 from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.auth import About
@@ -41,6 +41,10 @@ class Http:
     def infer(self, http: HttpRequest) -> None:
         """One inference: the answer is written when the model has it, perhaps before this returns."""
         model = self._find(http, http.header)
+        if model.decoupled:
+            text = "HTTP end point doesn't support models with decoupled transaction policy"
+            model.stats.answers[DIALECT, Code.UNSUPPORTED.value] += 1
+            raise Unsupported(text)
         try:
             header_length = http.header(b"inference-header-content-length")
             request, wanted = codec.decode_infer(
@@ -58,6 +62,7 @@ class Http:
             # What the scheduler uses isn't an argument of the model: requests that differ in it may be joined.
             parameters.pop("priority", None)
             if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
+                request.timeout = timeout
                 request.deadline = self._engine.clock.time() + timeout / 1e6
 
         if model.takes_documents:
