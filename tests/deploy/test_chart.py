@@ -113,7 +113,8 @@ def test_the_command_line_and_the_configuration_are_the_server_s_own(render, tmp
     objects = render(EVERYTHING)
     text = objects["ConfigMap"]["data"]["dragoman.toml"]
     said = EVERYTHING["config"]
-    assert tomllib.loads(text) == {**said, "log": {"format": "json", **said["log"]}}
+    own = {"auth": {"mode": "off"}, "log": {"format": "json", **said["log"]}}
+    assert tomllib.loads(text) == {**said, **own}
     (tmp_path / "dragoman.toml").write_text(text)
     settings = load(tmp_path / "dragoman.toml", {}, {}).settings
     assert settings.models.preferred_batch == (4, 8)

@@ -76,7 +76,7 @@ class Desk:
         stats = self.stats.of(name, wanted.version)
         settings = ModelSettings()
         return SimpleNamespace(
-            name=name, version=wanted.version, stats=stats, infer=self.infer, settings=settings
+            name=name, version=wanted.version, stats=stats, infer=self.infer, settings=settings, recall=None
         )
 
     def infer(self, request: InferRequest, reply: Reply, dialect: str) -> Entry:
