@@ -237,10 +237,11 @@ def test_any_value_written_down_comes_back(data: st.DataObject) -> None:
         ({"server.load_model": "a"}, "load_model is for server.control = 'explicit'"),
         ({"server.control": "explicit", "server.load_model": "*,a"}, r"'\*' or names, not both"),
         ({"server.control": "explicit", "server.processes": "2"}, "needs server.processes = 1"),
+        ({"server.client_shm": "true", "server.processes": "2"}, "client_shm needs server.processes = 1"),
         ({"server.control": "now"}, "must be one of 'none', 'poll', 'explicit'"),
     ],
 )
-def test_ways_of_control_that_make_no_sense_are_refused(flags: dict[str, str], message: str) -> None:
+def test_settings_that_make_no_sense_together_are_refused(flags: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(None, {}, flags)
 

@@ -41,7 +41,7 @@ def test_every_grpc_method_is_documented_and_every_documented_one_exists():
 
     async def build():
         app.build()
-        return {(route.service, route.method) for route in grpc_routes(app.engine, app.control)}
+        return {(route.service, route.method) for route in grpc_routes(app)}
 
     documented = set()
     for line in (ROOT / "docs" / "protocols.md").read_text().splitlines():

@@ -111,7 +111,7 @@ def test_every_route_is_in_the_table(locked):
     for route in locked.app.router.routes():
         words = "*" if set(route.methods) == set(METHODS) else " ".join(route.methods)
         routes.append(f"{words} {route.pattern}")
-    routes += [f"gRPC {route.path}" for route in grpc_routes(locked.app.engine, locked.app.control)]
+    routes += [f"gRPC {route.path}" for route in grpc_routes(locked.app)]
     assert sorted(routes) == sorted(line for _, line in DOORS)
 
 

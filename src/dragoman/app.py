@@ -32,6 +32,9 @@ from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
+from dragoman.protocols.kserve_v2.shared_memory import SharedMemory
+from dragoman.protocols.kserve_v2.shared_memory_http import SharedMemoryHttp
+from dragoman.protocols.kserve_v2.windows import NOTHING_SHARED, Shared
 from dragoman.protocols.log.http import Http as LogHttp
 from dragoman.protocols.management.http import Http as Management
 from dragoman.protocols.openai.http import Http as OpenAI
@@ -123,6 +126,7 @@ class App:
         admit = self.access.guards.admit if self.access is not None else None
         self.router = Router(guards_of(self._restrictions.rest), admit)
         self.engine: Engine
+        self.memory: SharedMemory
         self.manager: Manager
         self.control: Controls
         self.openai = Serving()  #: models that speak OpenAI's API; empty until somebody adds some
@@ -157,6 +161,7 @@ class App:
         told = self.settings.tracing.server_timing
         self.router.taps = {"inference": partial(_tap, self._payloads, self._tracer, told)}
         self.control = self.make_control()
+        self.memory = SharedMemory(enabled=self.settings.server.client_shm)
         self._intake = Intake(self.manager, self.settings.models, guess, _sources(self.settings.management))
         self._operations = Operations()
         self._monitor = Monitor(self.engine, self.settings.monitoring)
@@ -178,7 +183,7 @@ class App:
         if self.settings.server.grpc and grpc_installed():
             from dragoman.transport.grpc.server import GrpcServer
 
-            routes = grpc_routes(self.engine, self.control, self._payloads, self._tracer, told=told)
+            routes = grpc_routes(self, self._payloads, self._tracer, told=told)
             users = self.access.guards.grpc() if self.access is not None else None
             guard = both(users, grpc_guard_of(self._restrictions.grpc))
             self._grpc = GrpcServer(routes, limits, self.settings.grpc, access, guard)
@@ -312,13 +317,12 @@ class App:
         return self._server.in_flight + (self._grpc.in_flight if self._grpc is not None else 0)
 
     def _add_routes(self) -> None:
-        for protocol in (KServeV2, TorchServe):
-            protocol(self.engine, self.settings.limits).add_routes(self.router)
+        self.add_open_inference()
+        TorchServe(self.engine, self.settings.limits).add_routes(self.router)
         KServeV1(self.engine, self.settings.limits, _event_style(os.environ)).add_routes(self.router)
         timeout, prefix = self.settings.models.timeout, self.settings.openai.prefix
         OpenAI(self.engine, self.openai, self.settings.limits, timeout).add_routes(self.router, prefix)
         guard = guard_from_browsers(self.settings.server.host)
-        RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
         JobsHttp(self._jobs, self.engine).add_routes(self.router, guard)
         LogHttp(self._monitor, self._metrics.gather).add_routes(self.router, guard)
         for path in ("/livez", "/healthz"):
@@ -338,6 +342,19 @@ class App:
         self._services = Services(self.engine, expected)
         self._services.add_routes(self.router, self.router.guarding("inference", about=About.HANDLER))
         Page(self._services.at_home).add_routes(self.router)
+
+    def add_open_inference(self) -> None:
+        """The routes of the Open Inference Protocol, with Triton's extensions."""
+        limits, guard = self.settings.limits, guard_from_browsers(self.settings.server.host)
+        KServeV2(self.engine, limits, self.shared).add_routes(self.router)
+        RepositoryHttp(self.control, limits, guard).add_routes(self.router)
+        SharedMemoryHttp(self.memory, limits, guard).add_routes(self.router)
+
+    @property
+    def shared(self) -> Shared:
+        """What clients may share with the server beside their requests."""
+        memory, most = self.memory, self.settings.limits.body_bytes
+        return Shared(memory.find, most) if memory.enabled else NOTHING_SHARED
 
     @property
     def _manages(self) -> bool:
@@ -408,8 +425,7 @@ def _tap(
 
 
 def grpc_routes(
-    engine: Engine,
-    control: Controls,
+    app: App,
     payloads: PayloadLog | None = None,
     tracer: "Tracer | None" = None,
     *,
@@ -421,6 +437,7 @@ def grpc_routes(
     from dragoman.protocols.kserve_v2 import messages
     from dragoman.protocols.kserve_v2.grpc import Grpc
     from dragoman.protocols.kserve_v2.grpc_repository import RepositoryGrpc
+    from dragoman.protocols.kserve_v2.grpc_shared_memory import SharedMemoryGrpc
     from dragoman.transport.grpc.recording import recorded as grpc_recorded
     from dragoman.transport.grpc.routes import Routes
     from dragoman.transport.grpc.timing import timed as grpc_timed
@@ -431,8 +448,9 @@ def grpc_routes(
         return grpc_timed(handler, tracer, told=told) if told or tracer is not None else handler
 
     routes = Routes({"inference": tap})
-    Grpc(engine).add_services(routes)
-    RepositoryGrpc(control).add_services(routes)
-    Health(engine, routes.services).add_services(routes)
+    Grpc(app.engine, app.shared).add_services(routes)
+    RepositoryGrpc(app.control).add_services(routes)
+    SharedMemoryGrpc(app.memory).add_services(routes)
+    Health(app.engine, routes.services).add_services(routes)
     Reflection(routes, [messages.SCHEMA]).add_services(routes)
     return routes

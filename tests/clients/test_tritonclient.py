@@ -285,10 +285,19 @@ class TestMistakes:
     def test_what_the_server_does_not_offer_is_an_error_of_the_client(self, client):
         for ask in (
             lambda: client.get_inference_statistics("Echo"),
-            lambda: client.get_system_shared_memory_status(),
             lambda: client.get_trace_settings(),
         ):
             assert refused(ask).status() == "404"
+
+    def test_memory_is_not_shared_unless_the_operator_says_so(self, client):
+        for ask in (
+            lambda: client.get_system_shared_memory_status(),
+            lambda: client.register_system_shared_memory("r", "/k", 64),
+            lambda: client.unregister_cuda_shared_memory(),
+        ):
+            error = refused(ask)
+            assert error.status() == "501"
+            assert "--allow-client-shm=true" in error.message()
 
     def test_what_the_operator_does_not_offer_is_one_too(self, client):
         for ask in (lambda: client.load_model("Echo"), lambda: client.unload_model("Echo")):

@@ -1,7 +1,10 @@
 """Every recorded exchange, sent to a live server as raw bytes, and those of v2 to the codec alone."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dragoman.app import find_models
@@ -15,12 +18,15 @@ from dragoman.testing import TestClient
 from dragoman.transport.status import STATUS, error_body
 from tests.conformance.exchange import DIFFERENCES, differences, read_cases, send, to_bytes
 from tests.conformance.models import write_control_repository, write_v2_repository
+from tests.memory import shared_object
 
 FOLDERS = ("v2", "kserve")
 CASES = {folder: read_cases(Path(__file__).parent / folder) for folder in FOLDERS}
 LIVE = [(folder, case) for folder in FOLDERS for case in CASES[folder]]
 #: Conversations: exchanges that build on each other, and with what else is promised.
-TALKS = {folder: read_cases(Path(__file__).parent / folder) for folder in ("control", "uploads")}
+TALKS = {
+    folder: read_cases(Path(__file__).parent / folder) for folder in ("control", "uploads", "shared_memory")
+}
 ALL = [*LIVE, *((folder, case) for folder, cases in TALKS.items() for case in cases)]
 IDS = [f"{folder}/{case.id}" for folder, case in ALL]
 
@@ -59,6 +65,24 @@ def test_the_live_server_keeps_up_a_conversation_about_loading_and_unloading(
     assert wrong == {}
 
 
+def test_the_live_server_keeps_up_a_conversation_about_shared_memory(tmp_path):
+    write_v2_repository(tmp_path / "models")
+    settings = Settings(server=ServerSettings(client_shm=True))
+    wrong = {}
+    with (
+        shared_object(64, np.array([1, 2, 3, 4, 0.5, 0.5, 0.5, 0.5], "<f4").tobytes()) as given,
+        shared_object(64) as taken,
+        TestClient(str(tmp_path / "models"), settings=settings, strict=False) as server,
+    ):
+        keys = {"/golden_in": given.key, "/golden_out": taken.key}
+        for case in TALKS["shared_memory"]:
+            case = with_keys(case, keys)
+            if found := differences(send(server.app.port, to_bytes(case)), case.expected):
+                wrong[case.name] = found
+        assert np.frombuffer(taken.read()[:32], "<f4").tolist() == [1.5, 2.5, 3.5, 4.5, 0.5, 1.5, 2.5, 3.5]
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("case", PURE, ids=[case.id for case in PURE])
 def test_the_codec_alone_answers_as_promised(runtimes, case):
     name = case.request["request"].split("/")[3]
@@ -89,6 +113,7 @@ def test_there_are_as_many_cases_as_there_were():
         "kserve": 90,
         "control": 33,
         "uploads": 1,
+        "shared_memory": 33,
     }
     assert len(PURE) > 100
 
@@ -107,6 +132,15 @@ def runtimes(tmp_path_factory):
             )
             loaded[source.name] = PythonRuntime.load(artifact)
     return loaded
+
+
+def with_keys(case, keys):
+    """The same case about other objects of shared memory."""
+    text = json.dumps([case.request, case.original, case.ours])
+    for recorded, own in keys.items():
+        text = text.replace(recorded, own)
+    request, original, ours = json.loads(text)
+    return replace(case, request=request, original=original, ours=ours)
 
 
 def answer_without_server(runtime, name, case):

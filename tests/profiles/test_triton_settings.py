@@ -68,6 +68,7 @@ HONOURED = [
      setting("cache.redis"), "redis://:p%40s@h:7"),
     ("--cache-config=redis,host=h --cache-config=redis,tls_enabled=true", setting("cache.redis"), "rediss://h:6379"),
     ("--cache-config=redis,host=h", setting("cache.size"), 0),
+    ("--allow-client-shm=true", setting("server.client_shm"), True),
     ("--allow-metrics=false", lambda said: said.metrics, None),
     ("--http-address=0.0.0.0", lambda said: said.metrics, Listen("0.0.0.0", 8002)),
     ("--metrics-address=10.0.0.1 --metrics-port=1", lambda said: said.metrics, Listen("10.0.0.1", 1)),

@@ -40,7 +40,7 @@ def routes(
     found = [app.router.find(route.methods[0], route.pattern)[0] for route in app.router.routes()]
     lines = [_describe(route) for route in found]
     if installed():
-        lines += [_describe_method(method) for method in grpc_routes(app.engine, app.control)]
+        lines += [_describe_method(method) for method in grpc_routes(app)]
     if as_json:
         output.print_json(lines)
         return

@@ -150,6 +150,11 @@ def _check_together(settings: Settings) -> None:
             "server.control = 'explicit' needs server.processes = 1",
             hint="a request to load a model reaches one process only; use control = 'poll' with several",
         )
+    if server.client_shm and server.processes > 1:
+        raise ConfigError(
+            "server.client_shm needs server.processes = 1",
+            hint="a request to register memory reaches one process only",
+        )
     if settings.models.execution == "ray" and server.processes > 1:
         raise ConfigError(
             "models.execution = 'ray' needs server.processes = 1",

@@ -63,6 +63,11 @@ class ServerSettings:
     trust_uploads: bool = setting(
         False, "let models that clients send with a request to load them run code: Python classes, pickles"
     )
+    client_shm: bool = setting(
+        False,
+        "let clients on this machine register their shared memory, and read inputs and write outputs there: whatever"
+        " lies in /dev/shm that the server's user may write to",
+    )
     processes: int = setting(1, "server processes that share the port", least=1)
     grace: float = setting(
         30.0, "seconds that accepted requests have to finish after SIGTERM", unit="seconds", least=0

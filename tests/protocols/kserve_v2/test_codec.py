@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragoman.config import ModelSettings
-from dragoman.errors import DragomanError, InvalidInput, ModelFailed, TooLarge, Unsupported
+from dragoman.errors import DragomanError, InvalidInput, ModelFailed, NotFound, TooLarge, Unsupported
 from dragoman.protocols.kserve_v2 import codec
 from dragoman.protocols.kserve_v2.codec import IndexEntry, decode_infer, encode_infer
 from dragoman.tensors import bytes_array
@@ -384,8 +384,8 @@ def test_the_depth_limit_can_be_chosen() -> None:
         {"inputs": [ROW0], "outputs": [{"name": "OUTPUT0", "parameters": {"shared_memory_region": "r"}}]},
     ],
 )
-def test_shared_memory_is_refused_as_not_offered(document: Any) -> None:
-    assert "shared memory, which this server does not offer" in refuse(document, Unsupported)
+def test_a_region_of_shared_memory_is_none_that_is_known(document: Any) -> None:
+    assert refuse(document, NotFound) == "Unable to find shared memory region: 'r'"
 
 
 # Answers
@@ -544,6 +544,8 @@ ITEM_WORDS = [
     "binary_data_size",
     "classification",
     "shared_memory_region",
+    "shared_memory_byte_size",
+    "shared_memory_offset",
 ]
 WORDS = st.sampled_from([*TOP_WORDS, *ITEM_WORDS, "FP32", "BYTES", "INT8"])
 SCALARS = st.none() | st.booleans() | st.integers(-3, 300) | st.floats() | WORDS | st.text(max_size=3)

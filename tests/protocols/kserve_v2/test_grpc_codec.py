@@ -114,7 +114,7 @@ def test_parameters_and_outputs_are_read():
     }  # fmt: skip
     assert asked.request.priority == 2
     assert asked.request.outputs == ("a", "b")
-    assert asked.classes == {"a": 2, "b": 0}
+    assert asked.forms == {"a": 2, "b": 0}
     assert asked.empty_final
     assert asked.request.inputs[0].parameters == {"unit": "m"}
 

@@ -131,7 +131,7 @@ FLAGS: Final = (
     Flag("response-cache-byte-size", _INT, "0", _YES, "the same as `--cache-config=local,size=N`"),
     Flag("rate-limit", _TEXT, "off", _LATER, "an instance runs as soon as it is free"),
     Flag("rate-limit-resource", _TEXT, "", _LATER, "an instance runs as soon as it is free", many=True),
-    Flag("allow-client-shm", _BOOL, "false", _LATER, "client shared memory is not served"),
+    Flag("allow-client-shm", _BOOL, "false", _YES, "`true` lets clients register shared memory of this machine"),
     Flag("pinned-memory-pool-byte-size", _INT, "268435456", _NO, _NO_GPU),
     Flag("cuda-memory-pool-byte-size", _TEXT, "", _NO, _NO_GPU, many=True),
     Flag("cuda-virtual-address-size", _TEXT, "", _NO, _NO_GPU, many=True),

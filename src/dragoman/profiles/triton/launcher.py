@@ -10,13 +10,10 @@ from dragoman import log as logs
 from dragoman.app import App
 from dragoman.errors import ConfigError
 from dragoman.profiles.triton.settings import Configuration, Listen
-from dragoman.protocols.kserve_v2.http import Http
-from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.repository.offers import Repository
 from dragoman.runtimes.table import guess
 from dragoman.transport import address as addresses
 from dragoman.transport.http import HttpServer
-from dragoman.transport.origin import guard_from_browsers
 from dragoman.transport.router import Router
 from dragoman.transport.tls import Certificates
 
@@ -52,9 +49,7 @@ class TritonServer(App):
         self._metrics_server = HttpServer(metrics.find, self.settings.limits, access)
 
     def _add_routes(self) -> None:
-        Http(self.engine, self.settings.limits).add_routes(self.router)
-        guard = guard_from_browsers(self.settings.server.host)
-        RepositoryHttp(self.control, self.settings.limits, guard).add_routes(self.router)
+        self.add_open_inference()
 
     async def _listen(self) -> None:
         said = self.configuration

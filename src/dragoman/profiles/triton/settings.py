@@ -94,6 +94,7 @@ def _settings(of: "_Values", http: Listen, grpc: Listen) -> Settings:
             grpc=of.boolean("allow-grpc"),
             grpc_port=grpc.port,
             grace=of.integer("exit-timeout-secs"),
+            client_shm=of.boolean("allow-client-shm"),
             control=mode,
             poll_interval=of.integer("repository-poll-secs", least=1),
             load_model=_models(of) if mode == "explicit" else (),

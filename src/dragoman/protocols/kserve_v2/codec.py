@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 with the binary and classification extensions: a body to a request and back.
+"""Open Inference Protocol v2 with binary data, classification and shared memory: a body to a request and back.
 
 Knows no transport and no engine. Whether the inputs are those of the model is checked by the engine; here a
 signature serves to deduce raw requests and to find labels. Error texts are Triton's wherever it has one, for
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dragoman.errors import InvalidInput, Unsupported
+from dragoman.errors import InvalidInput
 from dragoman.protocols.kserve_v2.binary import decode_header_length, decode_raw_request
 from dragoman.protocols.kserve_v2.classification import classify
 from dragoman.protocols.kserve_v2.inputs import decode_inputs
@@ -30,6 +30,14 @@ from dragoman.protocols.kserve_v2.metadata import (
     encode_index,
     encode_model_metadata,
     encode_server_metadata,
+)
+from dragoman.protocols.kserve_v2.windows import (
+    NOTHING_SHARED,
+    REGION,
+    Find,
+    Shared,
+    Window,
+    open_window,
 )
 from dragoman.tensors import Buffer, check_json_keys, dump_json, encode_raw, parse_json, to_json
 from dragoman.types import InferRequest, InferResponse, Parameters, Signature
@@ -52,11 +60,15 @@ class Wanted:
     """How the client wants the answer written.
 
     ``outputs`` has, by name, whether an output comes as binary data and how many of its classes are wanted
-    (0 is the output itself). Outputs that it does not have are written as ``binary`` says.
+    (0 is the output itself), or the part of shared memory that it goes to. Outputs that it does not have are written
+    as ``binary`` says.
     """
 
     binary: bool = False
-    outputs: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
+    outputs: Mapping[str, "Form"] = field(default_factory=dict)
+
+
+Form = tuple[bool, int] | Window
 
 
 _JSON: Final = Wanted()
@@ -71,10 +83,11 @@ def decode_infer(
     signature: Signature | None,
     *,
     max_depth: int = 100,
+    shared: Shared = NOTHING_SHARED,
 ) -> tuple[InferRequest, Wanted]:
     """The request in ``body`` and how to write its answer; ``header_length`` is the header of the extension.
 
-    Raises InvalidInput, TooLarge or Unsupported. Raw tensors are views on ``body``.
+    Raises InvalidInput, TooLarge, NotFound or Unsupported. Raw tensors are views on ``body``.
     """
     length = decode_header_length(header_length, len(body))
     if not length:
@@ -89,7 +102,7 @@ def decode_infer(
         id_ = ""
     elif type(id_) is not str:
         raise InvalidInput("Unable to parse 'id': attempt to access JSON non-string as string")
-    inputs, keys = decode_inputs(document["inputs"], text, body, model, id_)
+    inputs, keys = decode_inputs(document["inputs"], text, body, model, id_, shared)
     request = InferRequest(model, inputs, version, id_)
     keys += len(document)
     wanted = _JSON
@@ -100,7 +113,7 @@ def decode_infer(
         if binary:
             wanted = _BINARY
     if (items := document.get("outputs")) is not None:
-        outputs, met = _decode_outputs(items, id_)
+        outputs, met = _decode_outputs(items, id_, shared.find)
         keys += met
         if outputs:
             # An output that is named but asks for nothing comes as JSON, whatever binary_data_output says.
@@ -118,7 +131,12 @@ def encode_infer(
     tail: list[Buffer] = []
     named = wanted.outputs
     for tensor in response.outputs:
-        binary, classes = named.get(tensor.name, (wanted.binary, 0)) if named else (wanted.binary, 0)
+        form = named.get(tensor.name, (wanted.binary, 0)) if named else (wanted.binary, 0)
+        if isinstance(form, Window):
+            form.write(tensor)
+            entries.append({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.data.shape})
+            continue
+        binary, classes = form
         if classes:
             tensor = classify(tensor, classes, signature)
         entry: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.data.shape}
@@ -141,10 +159,10 @@ def encode_infer(
     return [head, *tail], len(head) if tail else None
 
 
-def _decode_outputs(items: Any, id_: str) -> tuple[dict[str, tuple[bool, int]], int]:
+def _decode_outputs(items: Any, id_: str, find: Find) -> tuple[dict[str, Form], int]:
     """The named outputs and how each is wanted, and how many keys they had in all."""
     check_list(items, "outputs")
-    outputs: dict[str, tuple[bool, int]] = {}
+    outputs: dict[str, Form] = {}
     keys = 0
     for item in items:
         if type(item) is not dict or "name" not in item:
@@ -156,14 +174,17 @@ def _decode_outputs(items: Any, id_: str) -> tuple[dict[str, tuple[bool, int]], 
             raise InvalidInput(f"{tag_of(id_)}output '{name}' already exists in request")
         parameters = decode_object(item)
         keys += len(item) + len(parameters)
-        outputs[name] = _decode_form(parameters, name) if parameters else (False, 0)
+        outputs[name] = _decode_form(parameters, find) if parameters else (False, 0)
     return outputs, keys
 
 
-def _decode_form(parameters: Parameters, name: str) -> tuple[bool, int]:
-    """Whether an output is wanted as binary data, and how many of its classes."""
-    if "shared_memory_region" in parameters:
-        raise Unsupported(f"output '{name}' is wanted in shared memory, which this server does not offer")
+def _decode_form(parameters: Parameters, find: Find) -> Form:
+    """Whether an output is wanted as binary data, and how many of its classes; or where in shared memory."""
+    if REGION in parameters:
+        for other in ("binary_data", "classification"):
+            if parameters.get(other):
+                raise InvalidInput(f"Output can't set both '{REGION}' and '{other}'")
+        return open_window(parameters, find)
     classes = parameters.get("classification", 0)
     if type(classes) is not int or classes < 0:
         raise InvalidInput(f"Unable to set 'classification': {UNSIGNED}")

@@ -20,6 +20,7 @@ from dragoman.protocols.kserve_v2.grpc_statistics import encode_statistics
 from dragoman.protocols.kserve_v2.grpc_stream import InferStream
 from dragoman.protocols.kserve_v2.members import tag_of
 from dragoman.protocols.kserve_v2.messages import SERVICE, message
+from dragoman.protocols.kserve_v2.windows import NOTHING_SHARED, Shared
 from dragoman.scheduling.scheduler import Outcome, Reply, Ticket
 from dragoman.transport.auth import About
 from dragoman.transport.grpc.call import Call, Handler, Shape
@@ -29,15 +30,8 @@ from dragoman.types import InferResponse, Signature, TensorSpec
 
 DIALECT: Final = "v2-grpc"
 
-_SHARED_MEMORY: Final = "client shared memory is not served by this version"
 #: What is there so that clients are told, and why it isn't more: methods by operation.
 _NOT_OFFERED: Final = {
-    "SystemSharedMemoryStatus": ("shared-memory", _SHARED_MEMORY),
-    "SystemSharedMemoryRegister": ("shared-memory", _SHARED_MEMORY),
-    "SystemSharedMemoryUnregister": ("shared-memory", _SHARED_MEMORY),
-    "CudaSharedMemoryStatus": ("shared-memory", _SHARED_MEMORY),
-    "CudaSharedMemoryRegister": ("shared-memory", _SHARED_MEMORY),
-    "CudaSharedMemoryUnregister": ("shared-memory", _SHARED_MEMORY),
     "TraceSetting": ("trace", "requests are not traced by this version"),
     "LogSettings": ("logging", "how a server logs is said where it is started, not by clients"),
 }
@@ -52,9 +46,10 @@ Answer = Callable[[Any], Any]
 class Grpc:
     """Handlers over one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, shared: Shared = NOTHING_SHARED) -> None:
         self._engine = engine
         self._registry = engine.registry
+        self._shared = shared
 
     def add_services(self, routes: Routes, service: str = SERVICE, only: tuple[str, ...] = ()) -> None:
         """All methods, or ``only`` some of them, under a service's full name."""
@@ -94,7 +89,7 @@ class Grpc:
             elif outcome.final:
                 if model.takes_documents and (headers := outcome.parameters.pop("headers", None)):
                     call.trailing = [(name.lower(), str(value)) for name, value in headers.items()]
-                pieces = grpc_codec.encode_infer(outcome, asked.classes, model.signature)
+                pieces = grpc_codec.encode_infer(outcome, asked.forms, model.signature)
                 call.respond(pieces, origin_headers(outcome))
             else:
                 if entry is not None:
@@ -115,7 +110,7 @@ class Grpc:
         model = self._find(parsed.head.model_name, parsed.head.model_version, call.header)
         deadline = call.deadline
         try:
-            asked = grpc_codec.decode_infer(parsed, model.name, model.version, model.signature)
+            asked = grpc_codec.decode_infer(parsed, model.name, model.version, model.signature, self._shared)
         except DragomanError as error:
             model.stats.answers[DIALECT, error.code.value] += 1
             raise
@@ -147,7 +142,7 @@ class Grpc:
 
     def server_metadata(self, request: Any) -> Any:
         return message("ServerMetadataResponse")(
-            name="dragoman", version=__version__, extensions=metadata.EXTENSIONS
+            name="dragoman", version=__version__, extensions=metadata.extensions(self._shared)
         )
 
     def model_metadata(self, request: Any) -> Any:

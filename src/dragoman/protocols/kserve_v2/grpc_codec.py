@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from dragoman.errors import InvalidInput, NotFound, TooLarge
+from dragoman.errors import InvalidInput, TooLarge
 from dragoman.protobuf.wire import Malformed, TooMany, cut, tag, varint
 from dragoman.protocols.kserve_v2.binary import decode_tensor
 from dragoman.protocols.kserve_v2.classification import classify
@@ -21,6 +21,17 @@ from dragoman.protocols.kserve_v2.messages import (
     ModelInferRequest,
     ModelInferResponse,
     ModelStreamInferResponse,
+)
+from dragoman.protocols.kserve_v2.windows import (
+    NOTHING_SHARED,
+    OFFSET,
+    PLACES,
+    REGION,
+    SIZE,
+    Find,
+    Shared,
+    Window,
+    open_window,
 )
 from dragoman.tensors import MAX_DIMENSIONS, Buffer, encode_raw
 from dragoman.types import DTYPES, InferRequest, InferResponse, Parameters, Signature, Tensor
@@ -39,6 +50,8 @@ _EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 _FINAL: Final = "triton_final_response"
 
 Pieces = list[Buffer]
+#: How many classes of an output are wanted (0 is the output itself), or the part of shared memory that it goes to.
+Form = int | Window
 
 
 class Parsed(NamedTuple):
@@ -49,10 +62,10 @@ class Parsed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request, of which outputs how many classes are wanted, and whether a stream shall end with an empty answer."""
+    """A request, how its outputs are wanted, and whether a stream shall end with an empty answer."""
 
     request: InferRequest
-    classes: Mapping[str, int]
+    forms: Mapping[str, Form]
     empty_final: bool
 
 
@@ -83,33 +96,35 @@ def parse_infer(message: bytes) -> Parsed:
     return Parsed(decode(ModelInferRequest, rest), raw)
 
 
-def decode_infer(parsed: Parsed, model: str, version: str, signature: Signature | None) -> Asked:
+def decode_infer(
+    parsed: Parsed, model: str, version: str, signature: Signature | None, shared: Shared = NOTHING_SHARED
+) -> Asked:
     """The request in a message. Raises InvalidInput, NotFound and TooLarge."""
     head = parsed.head
-    inputs = _decode_inputs(parsed, model, signature, tag_of(head.id))
+    inputs = _decode_inputs(parsed, model, signature, tag_of(head.id), shared)
     request = InferRequest(model, inputs, version, head.id)
     empty_final = False
     if head.parameters:
         parameters = request.parameters = _decode_parameters(head.parameters)
         empty_final = parameters.pop(_EMPTY_FINAL, False)
         request.priority = parameters.get("priority", 0)
-    classes: dict[str, int] = {}
+    forms: dict[str, Form] = {}
     if head.outputs:
-        classes = _decode_outputs(head.outputs, tag_of(head.id))
-        request.outputs = in_order(classes, signature)
-    return Asked(request, classes, empty_final)
+        forms = _decode_outputs(head.outputs, tag_of(head.id), shared.find)
+        request.outputs = in_order(forms, signature)
+    return Asked(request, forms, empty_final)
 
 
 def encode_infer(
     response: InferResponse,
-    classes: Mapping[str, int],
+    forms: Mapping[str, Form],
     signature: Signature | None,
     final: bool | None = None,
 ) -> Pieces:
     """An answer's message, in pieces that follow each other. ``final`` is told where it is one of a stream's."""
     outputs = response.outputs
-    if classes:
-        outputs = tuple([classify(t, n, signature) if (n := classes.get(t.name)) else t for t in outputs])
+    if forms:
+        outputs = tuple([_classified(tensor, forms.get(tensor.name, 0), signature) for tensor in outputs])
     pieces: Pieces = [_encode_head(response, outputs)]
     if response.id:
         id_ = response.id.encode()
@@ -117,9 +132,18 @@ def encode_infer(
     if final is not None:
         pieces.append(_encode_final(final))
     for tensor in outputs:
+        form = forms.get(tensor.name) if forms else None
+        if isinstance(form, Window):
+            form.write(tensor)
+            pieces.append(_RAW_OUTPUTS + varint(0))
+            continue
         data = encode_raw(tensor)
         pieces += (_RAW_OUTPUTS + varint(len(data)), data)
     return pieces
+
+
+def _classified(tensor: Tensor, form: Form, signature: Signature | None) -> Tensor:
+    return classify(tensor, form, signature) if form and not isinstance(form, Window) else tensor
 
 
 def encode_typed(response: InferResponse) -> bytes:
@@ -160,12 +184,12 @@ def encode_stream_error(text: str, id_: str, model: str = "") -> Pieces:
 
 
 def _decode_inputs(
-    parsed: Parsed, model: str, signature: Signature | None, id_tag: str
+    parsed: Parsed, model: str, signature: Signature | None, id_tag: str, shared: Shared
 ) -> tuple[Tensor, ...]:
     items, raw = parsed.head.inputs, parsed.raw
     _check_count(items, "inputs")
     tensors: dict[str, Tensor] = {}
-    taken = 0
+    taken = lent = 0
     for item in items:
         name, datatype, shape = item.name, item.datatype, item.shape[: MAX_DIMENSIONS + 1]
         if datatype not in DTYPES:
@@ -181,7 +205,16 @@ def _decode_inputs(
                 "contents field must not be specified when using raw_input_contents for"
                 f" '{name}' for model '{model}'"
             )
-        if typed:
+        if item.parameters and REGION in item.parameters:
+            if typed:
+                raise InvalidInput(
+                    f"contents field must not be specified when using shared memory for '{name}' for model '{model}'"
+                )
+            window = _open_window(item.parameters, shared.find)
+            lent += window.size
+            shared.check_total(lent)
+            data = decode_tensor(name, datatype, shape, window.read(), model, id_tag)
+        elif typed:
             data = decode_contents(item.contents, name, datatype, shape, model, id_tag)
         elif taken < len(raw):
             data = decode_tensor(name, datatype, shape, raw[taken], model, id_tag)
@@ -199,20 +232,22 @@ def _decode_inputs(
     return tuple(tensors.values())
 
 
-def _decode_outputs(items: Any, id_tag: str) -> dict[str, int]:
-    """The wanted outputs, and how many classes of each; 0 is the output itself."""
+def _decode_outputs(items: Any, id_tag: str, find: Find) -> dict[str, Form]:
+    """The wanted outputs, and how each is."""
     _check_count(items, "outputs")
-    outputs: dict[str, int] = {}
+    outputs: dict[str, Form] = {}
     for item in items:
         if item.name in outputs:
             raise InvalidInput(f"{id_tag}output '{item.name}' already exists in request")
-        outputs[item.name] = _decode_classes(item.parameters) if item.parameters else 0
+        outputs[item.name] = _decode_form(item.parameters, find) if item.parameters else 0
     return outputs
 
 
-def _decode_classes(parameters: Mapping[str, Any]) -> int:
-    if "shared_memory_region" in parameters:
-        raise _unknown_region(parameters)
+def _decode_form(parameters: Mapping[str, Any], find: Find) -> Form:
+    if REGION in parameters:
+        if "classification" in parameters:
+            raise InvalidInput(f"Output can't set both '{REGION}' and 'classification'")
+        return _open_window(parameters, find)
     if "classification" not in parameters:
         return 0
     kind, count = _value(parameters["classification"])
@@ -224,16 +259,22 @@ def _decode_classes(parameters: Mapping[str, Any]) -> int:
 
 
 def _decode_tensor_parameters(parameters: Mapping[str, Any]) -> Parameters:
-    if "shared_memory_region" in parameters:
-        raise _unknown_region(parameters)
     _check_count(parameters, "parameters of one tensor")
     # KServe's client tells the size of raw data here.
-    return {key: _value(value)[1] for key, value in parameters.items() if key != "binary_data_size"}
+    where = PLACES if REGION in parameters else ()
+    return {
+        key: _value(value)[1]
+        for key, value in parameters.items()
+        if key != "binary_data_size" and key not in where
+    }
 
 
-def _unknown_region(parameters: Mapping[str, Any]) -> NotFound:
-    region = _value(parameters["shared_memory_region"])[1]
-    return NotFound(f"Unable to find shared memory region: '{region}'")
+def _open_window(parameters: Mapping[str, Any], find: Find) -> Window:
+    """The part of a region that an input or output names. Raises NotFound, InvalidInput."""
+    for key, kinds in ((REGION, ("string_param",)), (SIZE, _WHOLE), (OFFSET, _WHOLE)):
+        if key in parameters and _value(parameters[key])[0] not in kinds:
+            raise InvalidInput(f"invalid value type for '{key}' parameter, expected {kinds[0]}.")
+    return open_window({key: _value(parameters[key])[1] for key in PLACES if key in parameters}, find)
 
 
 def _decode_parameters(parameters: Mapping[str, Any]) -> Parameters:

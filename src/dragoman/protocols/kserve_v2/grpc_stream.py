@@ -179,5 +179,5 @@ class Turn:
 
     def _encode(self, response: InferResponse) -> grpc_codec.Pieces:
         asked, signature = self._asked, self._model.signature
-        pieces = grpc_codec.encode_infer(response, asked.classes, signature, response.final)
+        pieces = grpc_codec.encode_infer(response, asked.forms, signature, response.final)
         return grpc_codec.encode_streamed(pieces)

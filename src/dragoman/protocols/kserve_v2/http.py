@@ -8,6 +8,7 @@ from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import Code, DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
+from dragoman.protocols.kserve_v2.windows import NOTHING_SHARED, Shared
 from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.auth import About
 from dragoman.transport.request import HttpRequest
@@ -21,10 +22,11 @@ DIALECT = "v2"
 class Http:
     """Handlers over one engine. Paths and answers are those of the protocol's reference server."""
 
-    def __init__(self, engine: Engine, limits: LimitSettings) -> None:
+    def __init__(self, engine: Engine, limits: LimitSettings, shared: Shared = NOTHING_SHARED) -> None:
         self._engine = engine
         self._registry = engine.registry
         self._limits = limits
+        self._shared = shared
 
     def add_routes(self, router: Router) -> None:
         router.add(("GET",), "/v2/health/live", self.live, permit=False, operation="health")
@@ -54,6 +56,7 @@ class Http:
                 header_length,
                 model.signature,
                 max_depth=self._limits.json_depth,
+                shared=self._shared,
             )
         except DragomanError as error:
             model.stats.answers[DIALECT, error.code.value] += 1
@@ -115,7 +118,9 @@ class Http:
             http.respond(400, b'{"error":"Model version not ready"}')
 
     def server_metadata(self, http: HttpRequest) -> None:
-        http.respond(200, metadata.encode_server_metadata("dragoman", __version__))
+        http.respond(
+            200, metadata.encode_server_metadata("dragoman", __version__, metadata.extensions(self._shared))
+        )
 
     def model_metadata(self, http: HttpRequest) -> None:
         model = self._find(http)

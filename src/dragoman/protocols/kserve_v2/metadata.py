@@ -8,10 +8,11 @@ from typing import Any, Final, NamedTuple
 
 from dragoman.config import ModelSettings
 from dragoman.errors import InvalidInput
+from dragoman.protocols.kserve_v2.windows import NOTHING_SHARED, Shared
 from dragoman.tensors import Buffer, dump_json, parse_json
 from dragoman.types import Signature, TensorSpec
 
-#: What this server offers of Triton's extensions.
+#: What every server offers of Triton's extensions.
 EXTENSIONS: Final = (
     "classification",
     "model_repository",
@@ -20,6 +21,8 @@ EXTENSIONS: Final = (
     "binary_tensor_data",
     "parameters",
 )
+
+_SHARED_MEMORY: Final = ("system_shared_memory", "cuda_shared_memory")
 
 #: Platforms for which Triton names a backend apart, and the file it looks for.
 _BACKENDS: Final = {
@@ -37,6 +40,11 @@ class IndexEntry(NamedTuple):
     version: str = ""
     state: str = ""
     reason: str = ""
+
+
+def extensions(shared: Shared) -> tuple[str, ...]:
+    """What a server offers where this is shared with it."""
+    return EXTENSIONS if shared is NOTHING_SHARED else (*EXTENSIONS, *_SHARED_MEMORY)
 
 
 def encode_server_metadata(name: str, version: str, extensions: Sequence[str] = EXTENSIONS) -> bytes:
