@@ -30,6 +30,7 @@ from dragoman.protocols.accounts.http import Http as Accounts
 from dragoman.protocols.jobs.http import Http as JobsHttp
 from dragoman.protocols.kserve_v1.cloudevents import Style
 from dragoman.protocols.kserve_v1.http import Http as KServeV1
+from dragoman.protocols.kserve_v2.generate_http import GenerateHttp
 from dragoman.protocols.kserve_v2.http import Http as KServeV2
 from dragoman.protocols.kserve_v2.repository_http import RepositoryHttp
 from dragoman.protocols.kserve_v2.shared_memory import SharedMemory
@@ -347,6 +348,7 @@ class App:
         """The routes of the Open Inference Protocol, with Triton's extensions."""
         limits, guard = self.settings.limits, guard_from_browsers(self.settings.server.host)
         KServeV2(self.engine, limits, self.shared).add_routes(self.router)
+        GenerateHttp(self.engine, limits).add_routes(self.router)
         RepositoryHttp(self.control, limits, guard).add_routes(self.router)
         SharedMemoryHttp(self.memory, limits, guard).add_routes(self.router)
 

@@ -66,6 +66,18 @@ class EchoParameters:
         return np.array([json.dumps(told, sort_keys=True)], object)
 
 
+class Generate:
+    """Says what it was asked. The recorded one has an optional second input."""
+
+    inputs = {"text_input": ("BYTES", [1]), "repeat": ("INT32", [1])}
+    outputs = {"text_output": ("BYTES", [1])}
+
+    def predict(self, request: InferRequest):
+        text = request.input("text_input").data.item().decode()
+        told = json.dumps(request.parameters, separators=(",", ":"))
+        return np.array([f"{text}#0|{told}".encode()], object)
+
+
 class Failing(AddSub):
     """Fails as the first number of the request says."""
 
@@ -136,6 +148,17 @@ def write_v2_repository(root: Path) -> None:
     for version in "123":
         (root / "multi_version" / version).mkdir()
     _write(root, "optional", "Identity", _tensors("FP32", 2))
+
+
+def write_generate_repository(root: Path) -> None:
+    """The repository of the recorded exchanges of the generate extension."""
+    _write(root, "add_sub", "AddSub")
+    _write(root, "add_sub_int32", "AddSubInt32")
+    _write(root, "gen", "Generate", '[[inputs]]\nname = "repeat"\noptional = true\n')
+    folder = root / "gen_stream"
+    folder.mkdir()
+    entry = 'runtime = "kserve"\nentry = "tests.conformance.streams:Repeat"\n'
+    (folder / "model.toml").write_text(entry, "utf-8")
 
 
 def write_control_repository(root: Path) -> None:

@@ -20,7 +20,7 @@ from tests.conformance.exchange import DIFFERENCES, differences, read_cases, sen
 from tests.conformance.models import write_control_repository, write_v2_repository
 from tests.memory import shared_object
 
-FOLDERS = ("v2", "kserve")
+FOLDERS = ("v2", "kserve", "generate")
 CASES = {folder: read_cases(Path(__file__).parent / folder) for folder in FOLDERS}
 LIVE = [(folder, case) for folder in FOLDERS for case in CASES[folder]]
 #: Conversations: exchanges that build on each other, and with what else is promised.
@@ -111,6 +111,7 @@ def test_there_are_as_many_cases_as_there_were():
     assert {folder: len(cases[folder]) for folder in cases} == {
         "v2": 206,
         "kserve": 90,
+        "generate": 42,
         "control": 33,
         "uploads": 1,
         "shared_memory": 33,

@@ -3,11 +3,10 @@
 from dragoman import __version__
 from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
-from dragoman.engine.model import Model
 from dragoman.engine.recall import origin_headers, wants_fresh
-from dragoman.engine.registry import Headers
 from dragoman.errors import Code, DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
 from dragoman.protocols.kserve_v2 import codec, metadata
+from dragoman.protocols.kserve_v2.finding import find, headers_of, names_of, set_deadline
 from dragoman.protocols.kserve_v2.windows import NOTHING_SHARED, Shared
 from dragoman.scheduling.scheduler import Outcome, Ticket
 from dragoman.transport.auth import About
@@ -42,7 +41,7 @@ class Http:
 
     def infer(self, http: HttpRequest) -> None:
         """One inference: the answer is written when the model has it, perhaps before this returns."""
-        model = self._find(http, http.header)
+        model = find(self._engine, http, DIALECT, http.header)
         if model.decoupled:
             text = "HTTP end point doesn't support models with decoupled transaction policy"
             model.stats.answers[DIALECT, Code.UNSUPPORTED.value] += 1
@@ -61,15 +60,9 @@ class Http:
         except DragomanError as error:
             model.stats.answers[DIALECT, error.code.value] += 1
             raise
-        if parameters := request.parameters:
-            # What the scheduler uses isn't an argument of the model: requests that differ in it may be joined.
-            parameters.pop("priority", None)
-            if timeout := parameters.pop("timeout", 0):  # microseconds; 0 is none
-                request.timeout = timeout
-                request.deadline = self._engine.clock.time() + timeout / 1e6
-
+        set_deadline(request, self._engine.clock)
         if model.takes_documents:
-            parameters["headers"] = headers_of(http)
+            request.parameters["headers"] = headers_of(http, DIALECT)
 
         def reply(outcome: Outcome) -> None:
             if not isinstance(outcome, InferResponse):
@@ -109,7 +102,7 @@ class Http:
 
     def model_ready(self, http: HttpRequest) -> None:
         try:
-            model = self._engine.find(*_names(http))
+            model = self._engine.find(*names_of(http))
         except NotFound:
             model = None
         if model is not None and model.ready:
@@ -123,35 +116,12 @@ class Http:
         )
 
     def model_metadata(self, http: HttpRequest) -> None:
-        model = self._find(http)
+        model = find(self._engine, http, DIALECT)
         versions = [model.version] if len(http.params) > 1 else self._engine.registry.versions(model.name)
         http.respond(
             200, metadata.encode_model_metadata(model.name, versions, model.platform, model.signature)
         )
 
     def model_config(self, http: HttpRequest) -> None:
-        model = self._find(http)
+        model = find(self._engine, http, DIALECT)
         http.respond(200, metadata.encode_config(model.name, model.platform, model.signature, model.settings))
-
-    def _find(self, http: HttpRequest, headers: Headers | None = None) -> Model:
-        try:
-            return self._registry.find(*_names(http), headers)
-        except NotFound as error:
-            self._engine.refuse(DIALECT, error)
-            raise
-
-
-def headers_of(http: HttpRequest) -> dict[str, str]:
-    """The request's headers as a model sees them. Shared by requests with the same head: not to be changed."""
-    headers: dict[str, str] | None = http.notes.get(DIALECT)
-    if headers is None:
-        pairs = http.raw_headers()
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
-        http.notes[DIALECT] = headers
-    return headers
-
-
-def _names(http: HttpRequest) -> tuple[str, str]:
-    """The model's name and the version, which may be empty."""
-    name, version = (*http.params, "")[:2]
-    return name, version
