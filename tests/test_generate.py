@@ -18,14 +18,16 @@ def server(tmp_path_factory):
         yield server
 
 
-def running(server):
-    return server.call(lambda: server.app.engine.find("gen_stream").stats.running)
+@pytest.fixture
+def gate(tmp_path):
+    """After its first answer the model waits until there is this file."""
+    gate = tmp_path / "gate"
+    yield gate
+    gate.touch()
 
 
-def wait_until(check):
-    deadline = time.monotonic() + 60
-    while not check():
-        assert time.monotonic() < deadline
+def cancelled(server):
+    return server.call(lambda: server.app.engine.find("gen_stream").stats.answers["v2-generate", "cancelled"])
 
 
 def test_a_stream_has_every_answer_in_order(server):
@@ -36,31 +38,32 @@ def test_a_stream_has_every_answer_in_order(server):
     assert texts == [f"a#{number}|{{}}" for number in range(500)]
 
 
-def test_who_leaves_a_stream_ends_the_model_s_work(server):
-    body = json.dumps({"text_input": "a", "repeat": 2**31 - 1}).encode()
-    head = f"POST /v2/models/gen_stream/generate_stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+def test_an_answer_is_sent_while_the_model_goes_on_and_who_leaves_is_cancelled(server, gate):
+    body = json.dumps({"text_input": str(gate)}).encode()
+    path = "/v2/models/gen_stream/generate_stream"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.app.port), timeout=60) as connection:
         connection.sendall(head.encode() + body)
-        assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        assert running(server) == 1
-    wait_until(lambda: running(server) == 0)
-    answers = server.call(lambda: dict(server.app.engine.find("gen_stream").stats.answers))
-    assert answers["v2-generate", "cancelled"] == 1
-    assert server.post("/v2/models/gen_stream/generate", {"text_input": "a", "repeat": 1}).status == 200
+        with connection.makefile("rb") as stream:
+            assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+            assert any(line.startswith(b"data: ") for line in stream)
+        assert cancelled(server) == 0
+    deadline = time.monotonic() + 60
+    while cancelled(server) == 0:
+        assert time.monotonic() < deadline
 
 
-def test_a_model_with_too_many_answers_is_stopped(server):
-    answer = server.post("/v2/models/gen_stream/generate", {"text_input": "a", "repeat": 2**31 - 1})
+def test_a_deadline_ends_a_stream_with_an_event(server, gate):
+    document = {"text_input": str(gate), "timeout": 500_000}
+    answer = server.post("/v2/models/gen_stream/generate_stream", document)
+    assert "the request's time was up" in answer.body.decode()
+
+
+def test_many_answers_where_one_is_expected_are_refused_at_the_second(server):
+    answer = server.post("/v2/models/gen_stream/generate", {"text_input": "a", "repeat": 300})
     assert answer.status == 400
     assert "exactly 1 response" in answer.json()["error"]
-    wait_until(lambda: running(server) == 0)
-
-
-def test_a_deadline_ends_a_stream_with_an_event(server):
-    document = {"text_input": "a", "repeat": 2**31 - 1, "timeout": 300_000}
-    answer = server.post("/v2/models/gen_stream/generate_stream", document)
-    assert answer.status == 200
-    assert "the request's time was up while it ran" in answer.body.decode().rsplit("data: ", 1)[1]
+    assert server.post("/v2/models/gen_stream/generate", {"text_input": "a", "repeat": 1}).status == 200
 
 
 def test_requests_are_counted_under_a_dialect_of_their_own(server):

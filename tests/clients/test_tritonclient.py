@@ -283,11 +283,21 @@ class TestMistakes:
         assert error.status() == "504"
 
     def test_what_the_server_does_not_offer_is_an_error_of_the_client(self, client):
-        for ask in (
-            lambda: client.get_inference_statistics("Echo"),
-            lambda: client.get_trace_settings(),
-        ):
-            assert refused(ask).status() == "404"
+        assert refused(client.get_trace_settings).status() == "404"
+
+    def test_statistics_grow_with_requests(self, client):
+        def count():
+            (stats,) = client.get_inference_statistics("Labelled")["model_stats"]
+            found = stats["inference_stats"]
+            assert found["success"]["ns"] >= found["compute_infer"]["ns"] > 0
+            return found["success"]["count"], stats["inference_count"]
+
+        client.infer("Labelled", two_inputs())
+        success, rows = count()
+        client.infer("Labelled", two_inputs())
+        assert count() == (success + 1, rows + 1)
+        names = {stats["name"] for stats in client.get_inference_statistics()["model_stats"]}
+        assert names >= {"Echo", "Labelled"}
 
     def test_memory_is_not_shared_unless_the_operator_says_so(self, client):
         for ask in (

@@ -1,6 +1,8 @@
 """Models that answer several times, as the recorded ones of the generate extension do."""
 
+import asyncio
 import json
+from pathlib import Path
 
 from dragoman.compat.kserve import InferOutput, InferRequest, InferResponse, Model
 from dragoman.errors import InvalidInput
@@ -44,3 +46,5 @@ class Repeat(Model):
                 "text_output", [1], "BYTES", [said(text, number, payload.parameters or {}).decode()]
             )
             yield InferResponse(payload.id, self.name, [output])
+            while text.startswith("/") and not Path(text).exists():  # the test says when it goes on
+                await asyncio.sleep(0.01)

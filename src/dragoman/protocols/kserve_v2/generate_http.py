@@ -29,8 +29,10 @@ class GenerateHttp:
 
     def add_routes(self, router: Router) -> None:
         for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
-            router.add("POST", f"{model}/generate", self.generate, operation="inference")
-            router.add("POST", f"{model}/generate_stream", self.generate_stream, operation="inference")
+            router.add("POST", f"{model}/generate", self.generate, operation="inference", about=0)
+            router.add(
+                "POST", f"{model}/generate_stream", self.generate_stream, operation="inference", about=0
+            )
 
     def generate(self, http: HttpRequest) -> None:
         """The one answer of a model, as a flat object."""

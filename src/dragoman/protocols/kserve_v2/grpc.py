@@ -15,8 +15,7 @@ from dragoman.engine.model import Model
 from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.engine.registry import Headers
 from dragoman.errors import Code, DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
-from dragoman.protocols.kserve_v2 import grpc_codec, metadata
-from dragoman.protocols.kserve_v2.grpc_statistics import encode_statistics
+from dragoman.protocols.kserve_v2 import grpc_codec, metadata, statistics
 from dragoman.protocols.kserve_v2.grpc_stream import InferStream
 from dragoman.protocols.kserve_v2.members import tag_of
 from dragoman.protocols.kserve_v2.messages import SERVICE, message
@@ -162,14 +161,8 @@ class Grpc:
     def model_statistics(self, request: Any) -> Any:
         """Of one model or all, as far as they are counted."""
         answer = message("ModelStatisticsResponse")()
-        models = [model for model in self._registry if request.name in ("", model.name)]
-        if request.name and not models:
-            raise InvalidInput(f"requested model '{request.name}' is not available")
-        chosen = [model for model in models if request.version in ("", model.version)]
-        if request.name and not chosen:
-            raise InvalidInput(f"requested model version is not available for model '{request.name}'")
-        for model in chosen:
-            encode_statistics(model.stats, answer.model_stats.add(name=model.name, version=model.version))
+        for model in statistics.choose(self._registry, request.name, request.version):
+            json_format.ParseDict(statistics.describe(model), answer.model_stats.add())
         return answer
 
     def _find(self, name: str, version: str, headers: Headers | None = None, *, count: bool = True) -> Model:

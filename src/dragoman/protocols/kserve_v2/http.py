@@ -5,10 +5,11 @@ from dragoman.config import LimitSettings
 from dragoman.engine.engine import Engine
 from dragoman.engine.recall import origin_headers, wants_fresh
 from dragoman.errors import Code, DragomanError, InvalidInput, Mismatch, NotFound, Unsupported
-from dragoman.protocols.kserve_v2 import codec, metadata
+from dragoman.protocols.kserve_v2 import codec, metadata, statistics
 from dragoman.protocols.kserve_v2.finding import find, headers_of, names_of, set_deadline
 from dragoman.protocols.kserve_v2.windows import NOTHING_SHARED, Shared
 from dragoman.scheduling.scheduler import Outcome, Ticket
+from dragoman.tensors import dump_json
 from dragoman.transport.auth import About
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
@@ -31,12 +32,14 @@ class Http:
         router.add(("GET",), "/v2/health/live", self.live, permit=False, operation="health")
         router.add(("GET",), "/v2/health/ready", self.ready, permit=False, operation="health")
         router.add(("GET",), "/v2", self.server_metadata, operation="metadata", about=About.SERVER)
+        router.add(("GET",), "/v2/models/stats", self.statistics, operation="statistics")
         for model in ("/v2/models/{}", "/v2/models/{}/versions/{}"):
             router.add(("GET",), model, self.model_metadata, operation="metadata", about=0)
             router.add(
                 ("GET",), f"{model}/ready", self.model_ready, permit=False, operation="health", about=0
             )
             router.add(("GET",), f"{model}/config", self.model_config, operation="model-config", about=0)
+            router.add(("GET",), f"{model}/stats", self.statistics, operation="statistics", about=0)
             router.add(("POST",), f"{model}/infer", self.infer, operation="inference", about=0)
 
     def infer(self, http: HttpRequest) -> None:
@@ -121,6 +124,12 @@ class Http:
         http.respond(
             200, metadata.encode_model_metadata(model.name, versions, model.platform, model.signature)
         )
+
+    def statistics(self, http: HttpRequest) -> None:
+        """Of one version, of one model or of all, as far as they are counted."""
+        name, version = names_of(http) if http.params else ("", "")
+        chosen = statistics.choose(self._registry, name, version)
+        http.respond(200, dump_json({"model_stats": [statistics.describe(model) for model in chosen]}))
 
     def model_config(self, http: HttpRequest) -> None:
         model = find(self._engine, http, DIALECT)

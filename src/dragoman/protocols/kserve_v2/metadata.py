@@ -20,6 +20,7 @@ EXTENSIONS: Final = (
     "model_configuration",
     "binary_tensor_data",
     "parameters",
+    "statistics",
 )
 
 _SHARED_MEMORY: Final = ("system_shared_memory", "cuda_shared_memory")
