@@ -49,10 +49,7 @@ def new_page(chromium):
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.on(
-            "console",
-            lambda message: message.type in ("error", "warning") and complaints.append(message.text),
-        )
+        page.on("console", lambda message: _is_complaint(message) and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.complaints = complaints
         return page
@@ -61,6 +58,11 @@ def new_page(chromium):
     for context in contexts:
         context.close()
     assert not complaints, complaints
+
+
+def _is_complaint(message):
+    """Whether it is one of the page's: a browser looks for an icon by itself, at some time of its own."""
+    return message.type in ("error", "warning") and not message.location["url"].endswith("/favicon.ico")
 
 
 def picture(page, name, **options):

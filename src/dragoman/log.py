@@ -194,7 +194,9 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Known by its class, so that a second ``configure`` finds the first one's handler."""
 
     def put(self, lines: str) -> None:
-        """Write lines that are formatted already."""
+        """Write lines that are formatted already; nothing to a stream that somebody has closed."""
+        if self.stream.closed:
+            return
         with self.lock or nullcontext():
             try:
                 self.stream.write(lines)
