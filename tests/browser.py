@@ -36,21 +36,41 @@ def chromium():
         browser.close()
 
 
+class Complaints(list):
+    """What pages complain of. Who has cleared them wanted answers that refuse: more of these may still be told of."""
+
+    def __init__(self):
+        super().__init__()
+        self._refused = False
+
+    def clear(self):
+        self._refused = True
+        super().clear()
+
+    def hear(self, message):
+        """A line of the console. A browser looks for an icon by itself, at some time of its own."""
+        refusal = self._refused and message.text.startswith("Failed to load resource")
+        url = message.location["url"]
+        if message.type in ("error", "warning") and not refusal and not url.endswith("/favicon.ico"):
+            self.append(f"{message.text} ({url})")
+
+
 @pytest.fixture
 def new_page(chromium):
     """Makes pages, each with cookies and storage of its own. At the end none of them may have complained.
 
-    A test that wants a complaint clears ``page.complaints``.
+    A test that wants a complaint clears ``page.complaints``; one whose page is refused a lot says ``complains=True``.
     """
-    contexts, complaints = [], []
+    contexts, complaints = [], Complaints()
 
-    def make(**options):
+    def make(*, complains=False, **options):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        page.on("console", lambda message: _is_complaint(message) and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if not complains:
+            page.on("console", complaints.hear)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
         page.complaints = complaints
         return page
 
@@ -58,11 +78,6 @@ def new_page(chromium):
     for context in contexts:
         context.close()
     assert not complaints, complaints
-
-
-def _is_complaint(message):
-    """Whether it is one of the page's: a browser looks for an icon by itself, at some time of its own."""
-    return message.type in ("error", "warning") and not message.location["url"].endswith("/favicon.ico")
 
 
 def picture(page, name, **options):

@@ -177,7 +177,7 @@ def test_where_even_the_numbers_are_locked_the_page_asks_for_the_key(visit, new_
 def test_a_page_of_another_site_changes_nothing(new_page, managed):
     """Not with a request that needs no permission of the server (a "simple" one), and not with any other."""
     managed.post("/management/models", {"source": "by2.py", "name": "half"})
-    page = new_page()
+    page = new_page(complains=True)  # of what the browser and the server refuse
     elsewhere = managed.url.replace("127.0.0.1", "localhost")  # to a browser another site
     page.goto(f"{elsewhere}/livez")
     attempt = """async (url) => {
@@ -197,4 +197,3 @@ def test_a_page_of_another_site_changes_nothing(new_page, managed):
         "Spread",
         "half",
     ]
-    page.complaints.clear()  # what the browser and the server have refused
