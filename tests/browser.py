@@ -49,7 +49,9 @@ class Complaints(list):
 
     def hear(self, message):
         """A line of the console. A browser looks for an icon by itself, at some time of its own."""
-        refusal = self._refused and message.text.startswith("Failed to load resource")
+        failed = message.text.startswith("Failed to load resource")
+        # A page that is still open asks a server that has stopped.
+        refusal = failed and (self._refused or "ERR_CONNECTION_REFUSED" in message.text)
         url = message.location["url"]
         if message.type in ("error", "warning") and not refusal and not url.endswith("/favicon.ico"):
             self.append(f"{message.text} ({url})")

@@ -18,7 +18,7 @@ from dragoman.stats import Stats
 from dragoman.tensors import dump_json
 from dragoman.transport.request import HttpRequest
 from dragoman.transport.router import Router
-from dragoman.transport.status import error_body
+from dragoman.transport.status import error_body, respond_failure
 
 #: The numbers of all processes, and how many requests they have in flight. Raises TimeoutError.
 Gather = Callable[[], Awaitable[tuple[Stats, int]]]
@@ -56,11 +56,11 @@ class Http:
 
     def metrics(self, http: HttpRequest) -> None:
         """The numbers in Prometheus' text format."""
-        self._start(self._scrape(http))
+        self._start(http, self._scrape(http))
 
     def stats(self, http: HttpRequest) -> None:
         """The numbers as JSON, with what the server is and what it offers."""
-        self._start(self._tell(http))
+        self._start(http, self._tell(http))
 
     async def _scrape(self, http: HttpRequest) -> None:
         stats, in_flight, memory = self._engine.stats, self._in_flight(), None
@@ -121,7 +121,13 @@ class Http:
         sizes = await asyncio.to_thread(lambda: [model.memory for model in models])
         return {(m.name, m.version): (m.instances, size) for m, size in zip(models, sizes, strict=True)}
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _start(self, http: HttpRequest, work: Coroutine[Any, Any, None]) -> None:
+        async def answered() -> None:
+            try:
+                await work
+            except Exception as error:
+                respond_failure(http, error)
+
+        task = asyncio.get_running_loop().create_task(answered())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

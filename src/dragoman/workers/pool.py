@@ -90,7 +90,7 @@ class Pool:
     @property
     def memory(self) -> int:
         """Bytes that the instances' processes have for themselves."""
-        return sum(instance.memory for instance in self.instances)
+        return sum(instance.memory for instance in list(self.instances))
 
     @property
     def reports(self) -> list[InstanceReport]:

@@ -117,7 +117,8 @@ class ProcessInstance:
 
     @property
     def memory(self) -> int:
-        return sum(process.worker.memory for process in self._processes)
+        # A copy: it is asked on another thread, while processes come and go.
+        return sum(process.worker.memory for process in list(self._processes))
 
     @property
     def report(self) -> InstanceReport:
