@@ -114,10 +114,7 @@ class Trickle:
         handler = _only_handler(self._logger)
         if handler is not None and isinstance(handler.formatter, JsonFormatter):
             name, level = self._logger.name, logging.getLevelName(self._level).lower()
-            lines = [
-                _json_line(at, level, text % values if values else text, name) for at, text, values in waiting
-            ]
-            handler.put("".join(lines))
+            handler.put("".join([_json_line(at, level, text, values, name) for at, text, values in waiting]))
             return
         for at, text, values in waiting:
             record = self._logger.makeRecord(self._logger.name, self._level, __file__, 0, text, values, None)
@@ -136,11 +133,17 @@ def _only_handler(logger: logging.Logger) -> "_Handler | None":
     return only if isinstance(only, _Handler) else None
 
 
-def _json_line(at: float, level: str, text: str, name: str) -> str:
+def _json_line(at: float, level: str, text: str, values: tuple[Any, ...], name: str) -> str:
     """What ``JsonFormatter`` makes of a record without fields."""
-    clock = f"{_second(int(at))}.{int(at * 1000) % 1000:03}Z"
+    template = _template(level, text if values else text.replace("%", "%%"), name)
+    said = [encode_basestring_ascii(_short(each))[1:-1] if type(each) is str else each for each in values]
+    return template % (_second(int(at)), int(at * 1000) % 1000, *said)
+
+
+@lru_cache(maxsize=64)
+def _template(level: str, text: str, name: str) -> str:
     event = encode_basestring_ascii(_short(text.rstrip()))
-    return f'{{"time": "{clock}", "level": "{level}", "event": {event}, "logger": "{name}"}}\n'
+    return f'{{"time": "%s.%03dZ", "level": "{level}", "event": {event}, "logger": "{name}"}}\n'
 
 
 def escape(text: str) -> str:
